@@ -1,0 +1,1 @@
+//! The programs that measure: see `src/bin/`. There is no library here.

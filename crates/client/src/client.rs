@@ -1,0 +1,243 @@
+//! The handle.
+//!
+//! A [`Client`] is a cheap clone of one handle. It holds no connection: what it is asked for goes into the mailbox of the
+//! driver, or fails at once if there is none. Relates to: `connecting.rs`, `publish.rs`, `request.rs` and
+//! `subscription.rs`, where its verbs are. Leaves out: IO.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantline_protocol::{ClientId, DisconnectProperties, Message, QoS, ReasonCode, TopicError, TopicFilter};
+use gantline_transport::Stream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::command::{Command, Goodbye};
+use crate::connecting;
+use crate::error::{ConnectError, ConnectionError};
+use crate::event::{ConnectionInfo, Event, Events};
+use crate::options::ConnectOptions;
+use crate::publish::Publish;
+use crate::request::{Disconnect, Subscribe, Unsubscribe};
+use crate::shared::Shared;
+use crate::subscription::Messages;
+
+/// A client: clone it, send it, share it. All clones are one client with at most one connection at a time.
+///
+/// The connection ends with the last of its clones, [`Subscription`](crate::Subscription)s,
+/// [`Messages`] and pending publishes: what was accepted is still written and the server is told goodbye, but
+/// nobody waits for it. [`disconnect`](Self::disconnect) does.
+///
+/// Every method may be called from anywhere, also from within the handling of a message.
+#[derive(Clone, Debug)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// A client that is not connected yet: to take its streams before [`reconnect`](Self::reconnect) connects it for
+    /// the first time, so that nothing is missed which the server sends at once to a resumed session.
+    pub fn new(options: ConnectOptions) -> Self {
+        Self { handle: Arc::new(Handle { shared: Shared::new(options) }) }
+    }
+
+    /// Connects to the address of the options; resolves when the server has accepted.
+    ///
+    /// Cancel safe: a future that is dropped leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
+        let client = Self::new(options);
+        client.reconnect().await?;
+        Ok(client)
+    }
+
+    /// Connects over a stream that is open already, whatever it is. The address of the options is not used.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect_with(options: ConnectOptions, stream: Stream) -> Result<Self, ConnectError> {
+        let client = Self::new(options);
+        client.reconnect_with(stream).await?;
+        Ok(client)
+    }
+
+    /// Connects this handle, for the first time or again. A session that outlived its connection is resumed: messages
+    /// in flight are sent again with their packet ids, in their order and with DUP, and subscriptions go on.
+    ///
+    /// While the last connection is still closing, it waits for that. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`]; the failure is an [`Event`] too.
+    pub async fn reconnect(&self) -> Result<(), ConnectError> {
+        connecting::connect(self.shared(), None).await
+    }
+
+    /// As [`reconnect`](Self::reconnect), over a stream that is open already.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`]; the failure is an [`Event`] too.
+    pub async fn reconnect_with(&self, stream: Stream) -> Result<(), ConnectError> {
+        connecting::connect(self.shared(), Some(stream)).await
+    }
+
+    /// Replaces the options, for the next connection: another server, a fresh password. With another client id the next
+    /// connection has another session.
+    pub fn set_options(&self, options: ConnectOptions) {
+        let former = std::mem::replace(&mut self.shared().station.lock().options, Arc::new(options));
+        // Not under the lock: there may be user code in it, such as the owner of a payload.
+        drop(former);
+    }
+
+    /// Publishes a message. The future does nothing until it is awaited; then it resolves with the acknowledgement, or
+    /// with [`queued`](Publish::queued) as soon as the message is accepted.
+    pub fn publish(&self, message: Message) -> Publish {
+        Publish::new(self.clone(), message)
+    }
+
+    /// Subscribes; awaited, gives a stream of the messages. Options and further filters are set on the way:
+    ///
+    /// ```no_run
+    /// # use gantline_client::{Client, QoS};
+    /// # async fn example(client: Client) -> Result<(), gantline_client::SubscribeError> {
+    /// let doors = client.subscribe("doors/+", QoS::AtLeastOnce).no_local(true).and("locks/+", QoS::AtMostOnce).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribe<F>(&self, filter: F, maximum_qos: QoS) -> Subscribe
+    where
+        F: TryInto<TopicFilter>,
+        F::Error: Into<TopicError>,
+    {
+        Subscribe::new(self.clone()).and(filter, maximum_qos)
+    }
+
+    /// Unsubscribes, whoever holds the filter: streams that are left with no filter end. A stream that is dropped
+    /// unsubscribes by itself.
+    pub fn unsubscribe<F>(&self, filter: F) -> Unsubscribe
+    where
+        F: TryInto<TopicFilter>,
+        F::Error: Into<TopicError>,
+    {
+        Unsubscribe::new(self.clone()).and(filter)
+    }
+
+    /// A stream of all messages from now on, those of subscriptions included. It outlives connections.
+    ///
+    /// A message that several streams want is acknowledged when the last of them has taken it. One that no stream wants
+    /// is acknowledged, dropped and told as an event; so take this before connecting if a session is resumed whose
+    /// subscriptions were made elsewhere.
+    pub fn messages(&self) -> Messages {
+        Messages::new(self.clone())
+    }
+
+    /// Calls a function with each message, one after the other, in a task of its own: an adapter of
+    /// [`messages`](Self::messages). The function may use the client in every way. Ends with the client, or when the
+    /// task is aborted. A function that owns a clone of the client keeps it: then abort the task.
+    pub fn on_message<F, T>(&self, handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Message) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.messages().for_each(handle)
+    }
+
+    /// A stream of what happens to the connection from now on.
+    pub fn events(&self) -> Events {
+        self.shared().listeners.listen()
+    }
+
+    /// Calls a function with each event, one after the other, in a task of its own: an adapter of
+    /// [`events`](Self::events). Ends with the client, or when the task is aborted. A function that owns a clone of the
+    /// client keeps it: then abort the task.
+    pub fn on_event<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Event) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut events = self.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                handle(event).await;
+            }
+        })
+    }
+
+    /// Pings the server; resolves with how long the answer took.
+    ///
+    /// # Errors
+    ///
+    /// There is no connection, or it ended before the answer came.
+    pub async fn ping(&self) -> Result<Duration, ConnectionError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Command::Ping(reply), answer).await
+    }
+
+    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// There is no connection, or it ended before all was written.
+    pub async fn flush(&self) -> Result<(), ConnectionError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Command::Flush(reply), answer).await
+    }
+
+    /// Ends the connection: writes what was accepted before, says goodbye, closes. Awaited, resolves when that is done,
+    /// at the latest after the close time-out of the options. The handle can connect again.
+    pub fn disconnect(&self) -> Disconnect {
+        Disconnect::new(self.clone())
+    }
+
+    /// Whether there is a connection at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.shared().is_connected()
+    }
+
+    /// What the server granted to the present connection; `None` without one.
+    pub fn connection(&self) -> Option<Arc<ConnectionInfo>> {
+        self.shared().station.lock().info.clone()
+    }
+
+    /// The client id: the one of the last attempt to connect, be it given, generated or assigned; before that, the one of
+    /// the options, if they give one.
+    pub fn client_id(&self) -> Option<ClientId> {
+        self.shared().station.lock().client_id()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// Orders something and waits for the answer.
+    pub(crate) async fn order<T>(
+        &self,
+        command: Command,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<T, ConnectionError> {
+        self.shared().order(command).map_err(|_| ConnectionError::NotConnected)?;
+        answer.await.map_err(|_| self.shared().lost().into())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.station.lock().abandoned = true;
+        let goodbye =
+            Goodbye { reason: ReasonCode::Success, properties: DisconnectProperties::default(), reply: None };
+        // Whoever ends the connection ends the streams; without one that is up to us.
+        if self.shared.order(Command::Disconnect(Box::new(goodbye))).is_err() {
+            self.shared.end_if_idle();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a handle asks of the driver.
+//!
+//! Commands travel in the control lane of the mailbox, which has no bound because they are few; publishes have lanes of
+//! their own. A reply is a one-shot channel: if the connection ends first it is dropped, which tells the waiter.
+
+use std::time::Duration;
+
+use gantline_protocol::{
+    DisconnectProperties, ReasonCode, SubAck, SubscribeFilter, SubscribeProperties, TopicFilter, UnsubAck,
+    UnsubscribeProperties,
+};
+use tokio::sync::oneshot;
+
+use crate::dispatch::StreamId;
+use crate::error::RequestFailed;
+
+/// One order to the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Subscribe for a stream that is registered already.
+    Subscribe(Box<SubscribeCommand>),
+    /// Unsubscribe, whoever holds the filters.
+    Unsubscribe(Box<UnsubscribeCommand>),
+    /// Unsubscribe from what no stream holds any more.
+    Tidy,
+    /// Receipts wait to be acknowledged, or a full stream has room again.
+    Acknowledge,
+    /// Ping, and say how long the answer took.
+    Ping(oneshot::Sender<Duration>),
+    /// Say when everything that was accepted before is written.
+    Flush(oneshot::Sender<()>),
+    /// Write what was accepted before, say goodbye and close.
+    Disconnect(Box<Goodbye>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SubscribeCommand {
+    pub(crate) stream: StreamId,
+    pub(crate) filters: Vec<SubscribeFilter>,
+    pub(crate) properties: SubscribeProperties,
+    pub(crate) reply: Reply<SubAck>,
+}
+
+#[derive(Debug)]
+pub(crate) struct UnsubscribeCommand {
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) properties: UnsubscribeProperties,
+    /// Nobody waits for the driver's own requests.
+    pub(crate) reply: Option<Reply<UnsubAck>>,
+}
+
+/// Where the answer to a request goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestFailed>>;
+
+/// How to end the connection.
+#[derive(Debug)]
+pub(crate) struct Goodbye {
+    pub(crate) reason: ReasonCode,
+    pub(crate) properties: DisconnectProperties,
+    /// `None` if the last handle is gone: nobody waits.
+    pub(crate) reply: Option<oneshot::Sender<()>>,
+}

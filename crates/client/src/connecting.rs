@@ -1,0 +1,215 @@
+//! Connecting: from the options to an open connection, driven by the caller's own future.
+//!
+//! Until CONNACK nothing runs but that future, so dropping it leaves nothing behind: the stream is closed and the lease
+//! gives the session back. What follows CONNACK happens at once, without awaiting. Relates to: `driver.rs`, the task that
+//! takes over. Leaves out: trying again.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantline_protocol::{
+    ClientConnection, ConnAckProperties, Connected, FixedHeader, Moment, PacketType, ProtocolVersion,
+    ReasonCode, Received, Rule, Violation,
+};
+use gantline_transport::{Framed, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::dispatch::Effects;
+use crate::driver::Driver;
+use crate::error::{ConnectError, ConnectStage, Refusal};
+use crate::event::{ConnectionInfo, Event};
+use crate::options::{ConnectOptions, OptionsError};
+use crate::session::Lease;
+use crate::shared::Shared;
+
+/// Connects, over this stream or to the address of the options, and tells the listeners of a failure.
+pub(crate) async fn connect(shared: &Arc<Shared>, stream: Option<Stream>) -> Result<(), ConnectError> {
+    let result = connect_or_fall_back(shared, stream).await;
+    if let Err(error) = &result {
+        // An attempt that was not begun is no event.
+        if !matches!(error, ConnectError::AlreadyConnected | ConnectError::AlreadyConnecting) {
+            tracing::debug!(%error, "connect failed");
+            shared.listeners.tell(&Event::ConnectFailed(error.clone()));
+        }
+    }
+    result
+}
+
+async fn connect_or_fall_back(shared: &Arc<Shared>, stream: Option<Stream>) -> Result<(), ConnectError> {
+    let options = Arc::clone(&shared.station.lock().options);
+    let deadline = after(options.connect_timeout);
+    let once_more = stream.is_none();
+    let Err(error) = attempt(shared, &options, options.version, stream, deadline).await else {
+        return Ok(());
+    };
+    match options.fallback {
+        Some(version) if once_more && is_unsupported(&error) && options.check_for(version).is_ok() => {
+            attempt(shared, &options, version, None, deadline).await
+        }
+        _ => Err(error),
+    }
+}
+
+/// So much later than now, or later than anybody waits.
+fn after(span: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or_else(|| now + AGES)
+}
+
+fn is_unsupported(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Refused(refusal) if refusal.reason == ReasonCode::UnsupportedProtocolVersion)
+}
+
+async fn attempt(
+    shared: &Arc<Shared>,
+    options: &ConnectOptions,
+    version: ProtocolVersion,
+    stream: Option<Stream>,
+    deadline: Instant,
+) -> Result<(), ConnectError> {
+    options.check_for(version)?;
+    let claimed = timeout_at(deadline, Lease::claim(shared, options)).await;
+    let (lease, plan) = claimed.map_err(|_| ConnectError::AlreadyConnected)??;
+    let timed_out = |waiting_for| ConnectError::TimedOut { limit: options.connect_timeout, waiting_for };
+    let mut stream = match stream {
+        Some(stream) => stream,
+        None => {
+            timeout_at(deadline, reach(options)).await.map_err(|_| timed_out(ConnectStage::Transport))??
+        }
+    };
+    let connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start);
+    let mut request = Vec::new();
+    let mut machine = ClientConnection::new(connect, lease, shared.now(), &mut request)?;
+    let frame = timeout_at(deadline, ask(&mut stream, &request, options.maximum_packet_size))
+        .await
+        .map_err(|_| timed_out(ConnectStage::Answer))??;
+    let mut framed = Framed::new(stream, options.maximum_packet_size);
+    let connected = answer_of(&mut machine, shared.now(), &frame, framed.out())?;
+    complete(shared, options, framed, machine, connected, plan.clean_start);
+    Ok(())
+}
+
+async fn reach(options: &ConnectOptions) -> Result<Stream, ConnectError> {
+    let address = options.address.as_ref().ok_or(OptionsError::NoAddress)?;
+    Ok(gantline_transport::connect(address, &options.tcp).await?)
+}
+
+/// Sends CONNECT and returns the packet that answers it. What follows that packet stays in the stream.
+async fn ask(stream: &mut Stream, request: &[u8], maximum: u32) -> Result<Vec<u8>, ConnectError> {
+    stream.write_all(request).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
+    let mut frame = Vec::new();
+    loop {
+        let wanted = missing(&frame, maximum)?;
+        if wanted == 0 {
+            return Ok(frame);
+        }
+        if (&mut *stream).take(wanted).read_buf(&mut frame).await.map_err(failed)? == 0 {
+            return Err(match frame.len() {
+                0 => ConnectError::ClosedByServer,
+                _ => failed(io::ErrorKind::UnexpectedEof.into()),
+            });
+        }
+    }
+}
+
+fn failed(error: io::Error) -> ConnectError {
+    ConnectError::Network(Arc::new(error))
+}
+
+/// How many bytes an answer still lacks, as far as one can tell. The first byte is judged at once: another protocol does
+/// not go on as ours would, and one would wait for the rest in vain.
+fn missing(frame: &[u8], maximum: u32) -> Result<u64, ConnectError> {
+    let Some(first) = frame.first() else { return Ok(SHORTEST_PACKET) };
+    let violation = match PacketType::from_u8(first >> 4) {
+        Some(PacketType::ConnAck | PacketType::Auth) if first & 0xF == 0 => None,
+        Some(kind) => Some(Violation::new(Rule::UnexpectedPacket).in_packet(kind)),
+        None => Some(Rule::ReservedPacketType.into()),
+    };
+    if let Some(violation) = violation {
+        return Err(ConnectError::NotMqtt(violation));
+    }
+    match FixedHeader::parse(frame).map_err(ConnectError::NotMqtt)? {
+        None => Ok(1),
+        Some(header) if header.frame_len() > maximum as usize => {
+            let violation = Violation::new(Rule::PacketTooLarge).in_packet(header.packet_type);
+            Err(ConnectError::ServerViolated(violation))
+        }
+        Some(header) => Ok((header.frame_len() - frame.len()) as u64),
+    }
+}
+
+/// Hands everything over to the driver. Nothing in here awaits.
+fn complete(
+    shared: &Arc<Shared>,
+    options: &ConnectOptions,
+    framed: Framed,
+    mut machine: ClientConnection<Lease>,
+    connected: Box<Connected>,
+    clean_start: bool,
+) {
+    let Connected { connack, lost } = *connected;
+    let version = machine.limits().version;
+    let resumable = machine.limits().session_expiry_interval > 0;
+    // Where the version cannot say whether the session was present, it is as we asked.
+    let resumed = if version.has_session_present() { connack.session_present } else { !clean_start };
+    let info = Arc::new(ConnectionInfo { connack, lost: lost.len() });
+    machine.session_mut().opened(Arc::clone(&info), version, resumable);
+    let mut effects = Effects { events: vec![Event::Connected(info)], ..Effects::default() };
+    shared.pending.lock().abandon(lost.iter().map(|lost| lost.tag));
+    let mut dispatch = shared.dispatch.lock();
+    dispatch.thaw(resumed, &mut effects);
+    if !resumed {
+        dispatch.end_subscriptions(&mut effects);
+    }
+    drop(dispatch);
+    shared.open(machine.limits(), options);
+    tracing::debug!(resumed, "connected");
+    // Told before the driver runs, which may have more to tell.
+    shared.perform(&mut effects);
+    let driver = Driver::new(Arc::clone(shared), framed, machine, options.close_timeout);
+    tokio::spawn(driver.run());
+}
+
+/// What the first packet of the server means.
+fn answer_of(
+    machine: &mut ClientConnection<Lease>,
+    now: Moment,
+    frame: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Box<Connected>, ConnectError> {
+    if let Some(reason) = older_refusal(machine.limits().version, frame) {
+        return Err(refused(reason, ConnAckProperties::default()));
+    }
+    match machine.receive(now, frame, out) {
+        Ok(Received::Connected(connected)) if connected.connack.reason.is_error() => {
+            Err(refused(connected.connack.reason, connected.connack.properties))
+        }
+        Ok(Received::Connected(connected)) => Ok(connected),
+        // We named no authentication method, so the server must not ask [MQTT-4.12.0-6].
+        Ok(_) => Err(ConnectError::ServerViolated(Rule::AuthenticationNotStarted.into())),
+        Err(violation) => Err(ConnectError::ServerViolated(violation)),
+    }
+}
+
+/// The refusal of a server that does not know our version and therefore answers in an older one: a CONNACK without
+/// properties, which is too short for ours.
+fn older_refusal(version: ProtocolVersion, frame: &[u8]) -> Option<ReasonCode> {
+    match *frame {
+        [CONNACK, 2, _, code] if code != 0 && version.has_properties() => ReasonCode::from_return_code(code),
+        _ => None,
+    }
+}
+
+fn refused(reason: ReasonCode, properties: ConnAckProperties) -> ConnectError {
+    ConnectError::Refused(Box::new(Refusal { reason, properties }))
+}
+
+/// The first byte of every CONNACK.
+const CONNACK: u8 = 0x20;
+/// A fixed header.
+const SHORTEST_PACKET: u64 = 2;
+/// Thirty years.
+const AGES: Duration = Duration::from_secs(30 * 365 * 86_400);

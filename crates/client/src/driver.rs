@@ -1,0 +1,388 @@
+//! The driver: the one task that does the IO of a connection.
+//!
+//! It has three wake sources (the socket, the mailbox and a timer) and never awaits user code, so everything a handle
+//! offers may be called from wherever messages are handled. A turn reads once, looks at the mailbox and writes once; all
+//! that a turn produced leaves in one write. Relates to: `exchange.rs`, what packets and commands lead to. Leaves out:
+//! how the connection came to be, and whether another follows.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use gantline_protocol::{ClientConnection, DisconnectProperties, Moment, Outbound, ReasonCode};
+use gantline_transport::{Framed, FramedError, Late, Load, Taken, Turn, Want};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::command::{Command, Goodbye};
+use crate::error::DisconnectCause;
+use crate::exchange::Exchange;
+use crate::session::Lease;
+use crate::shared::Shared;
+
+/// A connection and its task.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    framed: Framed,
+    exchange: Exchange,
+    taken: Taken<Command>,
+    /// Something that came from the mailbox is not written yet: nothing more is taken.
+    unwritten: bool,
+    /// How many messages have left the mailbox.
+    passed: Passed,
+    flushes: Vec<Flush>,
+    /// What remains to be done before we say goodbye.
+    goodbye: Option<Farewell>,
+    timer: Option<Pin<Box<Sleep>>>,
+    close_timeout: Duration,
+}
+
+/// Messages of the two classes, counted since the connection began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    once: u64,
+    queue: u64,
+}
+
+impl Passed {
+    /// The count at which all of this load has passed too.
+    fn and(self, (once, queue): (Load, Load)) -> Self {
+        Self { once: self.once + u64::from(once.messages), queue: self.queue + u64::from(queue.messages) }
+    }
+
+    const fn reaches(self, goal: Self) -> bool {
+        self.once >= goal.once && self.queue >= goal.queue
+    }
+}
+
+/// Somebody who waits until this much has passed and is written.
+#[derive(Debug)]
+struct Flush {
+    goal: Passed,
+    reply: oneshot::Sender<()>,
+}
+
+/// A goodbye that is said when this much has passed, or when its time is over.
+#[derive(Debug)]
+struct Farewell {
+    goal: Passed,
+    deadline: Moment,
+    reason: ReasonCode,
+    properties: DisconnectProperties,
+    /// Those who wait for the end.
+    replies: Vec<oneshot::Sender<()>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        framed: Framed,
+        machine: ClientConnection<Lease>,
+        close_timeout: Duration,
+    ) -> Self {
+        let exchange = Exchange::new(Arc::clone(&shared), machine);
+        Self {
+            shared,
+            framed,
+            exchange,
+            taken: Taken::default(),
+            unwritten: false,
+            passed: Passed::default(),
+            flushes: Vec::new(),
+            goodbye: None,
+            timer: None,
+            close_timeout,
+        }
+    }
+
+    /// Runs the connection to its end. Dropping the future ends it at once.
+    pub(crate) async fn run(mut self) {
+        // Filters that lost their streams while there was no connection.
+        self.exchange.tidy(self.framed.out());
+        let cause = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let says_goodbye = self.part(&cause);
+        let requested = matches!(cause, DisconnectCause::Requested);
+        self.exchange.machine.session_mut().ends(cause);
+        // Whoever waits is told now, however long the closing takes.
+        self.exchange.end();
+        self.flushes.clear();
+        let (deadline, mut replies) = match self.goodbye.take() {
+            Some(farewell) => (farewell.deadline, farewell.replies),
+            None => (self.shared.now().plus(self.close_timeout), Vec::new()),
+        };
+        if !requested {
+            replies.clear();
+        }
+        if says_goodbye {
+            let deadline = self.shared.instant(deadline);
+            let closed = std::future::poll_fn(|cx| self.poll_close(cx));
+            match deadline {
+                Some(deadline) => drop(tokio::time::timeout_at(deadline, closed).await),
+                None => closed.await,
+            }
+        }
+        // The session goes back first, so that whoever hears of the end finds no trace of the connection.
+        drop(self);
+        for reply in replies {
+            let _ = reply.send(());
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectCause> {
+        for _ in 0..TURNS {
+            match self.turn(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(cause) => return Poll::Ready(cause),
+            }
+        }
+        // Others shall have their turn too.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+        let now = self.shared.now();
+        let mut busy = self.read(now, cx)?;
+        busy |= self.take(now, cx);
+        self.exchange.conclude(self.framed.out());
+        busy |= match self.write(now, cx) {
+            Err(DisconnectCause::Network(error)) => return Err(self.last_word(now, cx, error)),
+            written => written?,
+        };
+        busy |= self.keep_time(now, cx)?;
+        Ok(busy)
+    }
+
+    /// Why writing failed: what the server said before it closed tells more than the error.
+    fn last_word(&mut self, now: Moment, cx: &mut Context<'_>, error: Arc<io::Error>) -> DisconnectCause {
+        for _ in 0..TURNS {
+            match self.read(now, cx) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(cause) => return cause,
+            }
+        }
+        DisconnectCause::Network(error)
+    }
+
+    /// Reads once and handles what is whole.
+    fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+        if !self.may_read()? {
+            return Ok(false);
+        }
+        let (exchange, mut ended) = (&mut self.exchange, None);
+        let turn = self.framed.poll_read_turn(cx, &mut |frame: &[u8], out: &mut Vec<u8>| match exchange
+            .receive(now, frame, out)
+        {
+            Ok(()) => Turn::Continue,
+            Err(cause) => {
+                ended = Some(cause);
+                Turn::Stop
+            }
+        });
+        exchange.conclude(self.framed.out());
+        match (turn, ended) {
+            (_, Some(cause)) => Err(cause),
+            (Poll::Pending, None) => Ok(false),
+            (Poll::Ready(Ok(turn)), None) => {
+                // Part of a large packet is a sign of life too.
+                if turn.bytes > 0 {
+                    exchange.machine.note_received(now);
+                }
+                Ok(true)
+            }
+            (Poll::Ready(Err(error)), None) => Err(match error {
+                FramedError::Closed => DisconnectCause::ClosedByServer,
+                FramedError::Io(error) => DisconnectCause::network(error),
+                FramedError::Violation(violation) => DisconnectCause::ServerViolated(violation),
+            }),
+        }
+    }
+
+    /// Whether the socket is read. It is not while a stream is above its bounds, unless something of ours waits for the
+    /// server: its answer comes through that socket. Then we read on, up to a bound.
+    fn may_read(&self) -> Result<bool, DisconnectCause> {
+        if self.framed.pending_out() > MOST_OUTPUT {
+            return Ok(false);
+        }
+        if !self.shared.gauge.is_over() {
+            return Ok(true);
+        }
+        if !self.exchange.awaits_server() {
+            return Ok(false);
+        }
+        let held = self.shared.gauge.held();
+        if held > MOST_HELD { Err(DisconnectCause::ReceiverTooSlow { held }) } else { Ok(true) }
+    }
+
+    /// Takes what the handles have put into the mailbox. While the output is blocked, orders only.
+    fn take(&mut self, now: Moment, cx: &mut Context<'_>) -> bool {
+        let mailbox = &self.shared.mailbox;
+        if self.unwritten {
+            if mailbox.sleep_for_control(cx.waker()) {
+                return false;
+            }
+            mailbox.take_control(&mut self.taken.control);
+        } else {
+            let want = Want { once: true, queue: self.exchange.quota() };
+            let asleep = mailbox.take(want, self.framed.out(), &mut self.taken, cx.waker());
+            self.shared.rooms.freed();
+            if asleep {
+                return false;
+            }
+            self.unwritten = true;
+            self.send(now);
+        }
+        let mut orders = std::mem::take(&mut self.taken.control);
+        for order in orders.drain(..) {
+            self.obey(now, order);
+        }
+        self.taken.control = orders;
+        true
+    }
+
+    fn send(&mut self, now: Moment) {
+        let Self { exchange, framed, taken, passed, shared, .. } = self;
+        for late in taken.late.drain(..) {
+            match late {
+                Late::Message(message) => {
+                    passed.once += 1;
+                    exchange.send_once(now, &message, framed.out());
+                }
+                Late::Finished(frames, count) => {
+                    passed.once += u64::from(count);
+                    framed.out().extend_from_slice(&frames);
+                }
+            }
+        }
+        let mut back: Vec<Outbound> = Vec::new();
+        for message in taken.queue.drain(..) {
+            passed.queue += 1;
+            back.extend(exchange.send(now, message, framed.out()).err());
+        }
+        if !back.is_empty() {
+            passed.queue -= back.len() as u64;
+            shared.mailbox.put_back(back.into_iter());
+        }
+    }
+
+    fn obey(&mut self, now: Moment, order: Command) {
+        let (exchange, out) = (&mut self.exchange, self.framed.out());
+        match order {
+            Command::Subscribe(command) => exchange.subscribe(*command, out),
+            Command::Unsubscribe(command) => exchange.unsubscribe(*command, out),
+            Command::Tidy => exchange.tidy(out),
+            Command::Acknowledge => exchange.acknowledge(out),
+            Command::Ping(reply) => exchange.ping(now, reply, out),
+            Command::Flush(reply) => {
+                let goal = self.passed.and(self.shared.mailbox.load());
+                self.flushes.push(Flush { goal, reply });
+                self.unwritten = true;
+            }
+            Command::Disconnect(goodbye) => self.prepare_goodbye(now, *goodbye),
+        }
+    }
+
+    /// The first goodbye is the one that is said; whoever asks behind it waits for the same end.
+    fn prepare_goodbye(&mut self, now: Moment, goodbye: Goodbye) {
+        let Goodbye { reason, properties, reply } = goodbye;
+        self.shared.stop_accepting();
+        let goal = self.passed.and(self.shared.mailbox.load());
+        let deadline = now.plus(self.close_timeout);
+        let farewell = Farewell { goal, deadline, reason, properties, replies: Vec::new() };
+        self.goodbye.get_or_insert(farewell).replies.extend(reply);
+        self.unwritten = true;
+    }
+
+    /// Writes; when all is written, tells those who wait for it.
+    fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+        let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
+        if written.map_err(DisconnectCause::network)? > 0 {
+            self.exchange.machine.note_sent(now);
+        }
+        if !std::mem::take(&mut self.unwritten) {
+            return Ok(false);
+        }
+        for flush in self.flushes.extract_if(.., |flush| self.passed.reaches(flush.goal)) {
+            let _ = flush.reply.send(());
+        }
+        match &self.goodbye {
+            Some(farewell) if self.passed.reaches(farewell.goal) => Err(DisconnectCause::Requested),
+            _ => Ok(true),
+        }
+    }
+
+    /// Does what is due and sets the timer for what comes next.
+    fn keep_time(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+        if self.goodbye.as_ref().is_some_and(|farewell| farewell.deadline <= now) {
+            return Err(DisconnectCause::Requested);
+        }
+        if self.exchange.machine.next_timeout() <= now {
+            self.exchange.handle_timeout(now, self.framed.out())?;
+            return Ok(true);
+        }
+        let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
+        let due = self.exchange.machine.next_timeout().min(farewell);
+        let Some(due) = self.shared.instant(due) else { return Ok(false) };
+        match &mut self.timer {
+            // A timer that is early is set anew when it fires: most packets only move the deadline on.
+            Some(timer) if timer.deadline() <= due && !timer.is_elapsed() => {}
+            Some(timer) => timer.as_mut().reset(due),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(due))),
+        }
+        Ok(self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()))
+    }
+
+    /// Writes what is to be said at the end; returns whether there is something.
+    fn part(&mut self, cause: &DisconnectCause) -> bool {
+        let (exchange, out) = (&mut self.exchange, self.framed.out());
+        match (cause, &mut self.goodbye) {
+            (DisconnectCause::Requested, Some(farewell)) => {
+                exchange.disconnect(farewell.reason, std::mem::take(&mut farewell.properties), out);
+            }
+            (DisconnectCause::ServerViolated(violation), _) => exchange.machine.goodbye(violation, out),
+            (DisconnectCause::ReceiverTooSlow { .. }, _) => {
+                exchange.disconnect(ReasonCode::QuotaExceeded, DisconnectProperties::default(), out);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Closes. After a goodbye of ours it waits for the server to close: a socket that is closed while something is
+    /// unread may take the goodbye back from the network, and the server would publish the will.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.framed.poll_flush(cx)).is_err() || ready!(self.framed.poll_close(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        if !matches!(self.exchange.machine.session().ending(), DisconnectCause::Requested) {
+            return Poll::Ready(());
+        }
+        loop {
+            let turn = self.framed.poll_read_turn(cx, &mut |_: &[u8], _: &mut Vec<u8>| Turn::Continue);
+            if ready!(turn).is_err() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.exchange.end();
+        // The session goes back with the machine, and with it the news of the end.
+    }
+}
+
+/// Turns before others have theirs.
+const TURNS: usize = 8;
+/// Output above which a server that does not read is not read either: 1 MiB.
+const MOST_OUTPUT: usize = 1 << 20;
+/// What may wait for the application while we cannot stop reading: 16 MiB.
+const MOST_HELD: usize = 16 << 20;

@@ -1,0 +1,280 @@
+//! What can go wrong: one enum per operation, each saying who is at fault.
+//!
+//! All of them are `Clone`, because one lost connection is told to many waiters. [`DisconnectCause`] is why a connection
+//! ended; [`ConnectionLost`] adds what that means for the operation that was under way. Leaves out: errors in the
+//! options, which are found before anything is sent and stand in `options.rs`.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantline_protocol::{
+    AckProperties, ConnAckProperties, DisconnectProperties, EncodeError, ProtocolVersion, ReasonCode,
+    RequestError, TopicError, TopicFilter, Violation,
+};
+use gantline_transport::TransportError;
+
+use crate::options::OptionsError;
+
+/// Why [`Client::connect`](crate::Client::connect) or a later attempt on the same handle failed. Nothing is left behind.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The options contradict each other or the version. Nothing was sent.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// A field of CONNECT cannot be expressed. Nothing was sent.
+    #[error("CONNECT cannot be written: {0}")]
+    Unwritable(#[from] EncodeError),
+    /// This handle is connected. Disconnect first.
+    #[error("the client is connected already")]
+    AlreadyConnected,
+    /// Another attempt on this handle has not ended yet.
+    #[error("the client is connecting already")]
+    AlreadyConnecting,
+    /// The name is not known, the host is down, nobody listens there, or this build lacks the transport.
+    #[error(transparent)]
+    Unreachable(#[from] TransportError),
+    /// The time-out of the options passed; it covers everything from the name's resolution to CONNACK.
+    #[error("no connection within {limit:?}: {waiting_for}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+        /// What was missing.
+        waiting_for: ConnectStage,
+    },
+    /// The server said no. [`Refusal::reason`] tells why; only some reasons are worth another attempt.
+    #[error("the server refused the connection: {}", .0.reason)]
+    Refused(Box<Refusal>),
+    /// What came back is not an answer to CONNECT: the port belongs to some other protocol, or wants TLS.
+    #[error("the peer does not speak MQTT: {0}")]
+    NotMqtt(Violation),
+    /// The server's CONNACK breaks the protocol.
+    #[error(transparent)]
+    ServerViolated(Violation),
+    /// The server closed instead of answering CONNECT. A server does so with a version that it does not know, too.
+    #[error("the server closed the connection without answering CONNECT")]
+    ClosedByServer,
+    /// The connection broke before CONNECT was answered.
+    #[error("the connection failed before CONNECT was answered: {0}")]
+    Network(Arc<io::Error>),
+}
+
+/// How far an attempt to connect had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectStage {
+    /// The name is resolved and the transport set up.
+    Transport,
+    /// CONNECT was sent.
+    Answer,
+}
+
+impl fmt::Display for ConnectStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transport => "the host did not answer",
+            Self::Answer => "the server did not answer CONNECT",
+        })
+    }
+}
+
+/// The CONNACK of a server that refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why; the return codes of 3.x are given as the reason code of the same meaning.
+    pub reason: ReasonCode,
+    /// What the server added: a reason string, another server to use. Empty on 3.x.
+    pub properties: ConnAckProperties,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisconnectCause {
+    /// We ended it: [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
+    #[error("the client disconnected")]
+    Requested,
+    /// The server said goodbye, with a reason (5.0 only).
+    #[error("the server disconnected: {}", .0.reason)]
+    ByServer(Arc<ServerGoodbye>),
+    /// The server closed the connection without a word.
+    #[error("the server closed the connection")]
+    ClosedByServer,
+    /// The server broke the protocol; it was told so where the version can.
+    #[error(transparent)]
+    ServerViolated(Violation),
+    /// The server did not answer a ping: it, or the network on the way, is dead.
+    #[error("the server did not answer a ping in time")]
+    ServerSilent,
+    /// The connection broke.
+    #[error("the connection failed: {0}")]
+    Network(Arc<io::Error>),
+    /// The application does not take its messages and their sender cannot be held back: more than 16 MiB waited.
+    #[error("the application does not take its messages: {held} bytes were waiting")]
+    ReceiverTooSlow {
+        /// The bytes that waited in streams.
+        held: usize,
+    },
+    /// The task of the connection was dropped, because its runtime was shut down.
+    #[error("the runtime of the connection was shut down")]
+    RuntimeStopped,
+}
+
+impl DisconnectCause {
+    pub(crate) fn network(error: io::Error) -> Self {
+        Self::Network(Arc::new(error))
+    }
+}
+
+/// The DISCONNECT of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerGoodbye {
+    /// Why.
+    pub reason: ReasonCode,
+    /// What the server added: a reason string, another server to use.
+    pub properties: DisconnectProperties,
+}
+
+/// The connection ended before the operation was complete.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the connection was lost: {cause}")]
+pub struct ConnectionLost {
+    /// Of a publish: it was sent, its session outlives the connection, and the next connection that resumes the session
+    /// sends it again. Otherwise false: the server may or may not have it, and nobody will send it again.
+    pub resent_on_resume: bool,
+    /// Why the connection ended.
+    pub cause: DisconnectCause,
+}
+
+/// Why a publish failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no connection. The message was not accepted.
+    #[error("the client is not connected")]
+    NotConnected,
+    /// The server refused the message with its acknowledgement (5.0 only).
+    #[error("the server refused the message: {}", .0.reason)]
+    Refused(Box<PublishResult>),
+    /// A property of the message cannot be expressed. It was not sent.
+    #[error("the message cannot be written: {0}")]
+    Unwritable(#[from] EncodeError),
+    /// The message is larger than the server's Maximum Packet Size. It was not sent.
+    #[error("the message is larger than the {maximum} bytes that the server accepts")]
+    TooLarge {
+        /// The server's maximum in bytes.
+        maximum: u32,
+    },
+    /// The server does not offer this QoS, or retained messages. It was not sent.
+    #[error("the server does not offer this: {0}")]
+    NotOffered(ReasonCode),
+    /// The message expired before it could be sent.
+    #[error("the message expired before it could be sent")]
+    Expired,
+    /// The connection ended before the acknowledgement came.
+    #[error(transparent)]
+    ConnectionLost(#[from] ConnectionLost),
+}
+
+/// The acknowledgement of a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishResult {
+    /// What the receiver said: [`ReasonCode::Success`], or that nobody subscribes to the topic. Always success at QoS 0
+    /// and on 3.x.
+    pub reason: ReasonCode,
+    /// What it added. Empty at QoS 0 and on 3.x.
+    pub properties: AckProperties,
+}
+
+/// Why a subscription was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// A text is no topic filter. Nothing was sent.
+    #[error("invalid topic filter: {0}")]
+    InvalidFilter(#[from] TopicError),
+    /// The request breaks a rule or a limit of the server. Nothing was sent.
+    #[error(transparent)]
+    Request(#[from] RequestFailed),
+    /// An option that the version of the connection does not have. Nothing was sent.
+    #[error("{option} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        option: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
+    /// The server refused at least one filter. Those that it granted are given up again.
+    #[error(transparent)]
+    Refused(Box<FiltersRefused>),
+    /// There is no connection.
+    #[error("the client is not connected")]
+    NotConnected,
+    /// The connection ended before the answer came.
+    #[error(transparent)]
+    ConnectionLost(#[from] ConnectionLost),
+}
+
+/// The filters that a server refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FiltersRefused {
+    /// Each refused filter and why. 3.1.1 knows one reason only.
+    pub filters: Vec<(TopicFilter, ReasonCode)>,
+    /// What the server added. Empty on 3.x.
+    pub properties: AckProperties,
+}
+
+impl fmt::Display for FiltersRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server refused ")?;
+        for (index, (filter, reason)) in self.filters.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{filter:?}: {reason}", filter = filter.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FiltersRefused {}
+
+/// Why a SUBSCRIBE or UNSUBSCRIBE was not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind} was not sent: {cause}")]
+pub struct RequestFailed {
+    /// `SUBSCRIBE` or `UNSUBSCRIBE`.
+    pub kind: &'static str,
+    /// What is wrong with it.
+    pub cause: RequestError,
+}
+
+/// Why an unsubscribe failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsubscribeError {
+    /// A text is no topic filter. Nothing was sent.
+    #[error("invalid topic filter: {0}")]
+    InvalidFilter(#[from] TopicError),
+    /// The request breaks a rule or a limit of the server. Nothing was sent.
+    #[error(transparent)]
+    Request(#[from] RequestFailed),
+    /// There is no connection.
+    #[error("the client is not connected")]
+    NotConnected,
+    /// The connection ended before the answer came.
+    #[error(transparent)]
+    ConnectionLost(#[from] ConnectionLost),
+}
+
+/// Why [`Client::ping`](crate::Client::ping), [`Client::flush`](crate::Client::flush) or
+/// [`Client::disconnect`](crate::Client::disconnect) failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// There is no connection.
+    #[error("the client is not connected")]
+    NotConnected,
+    /// The connection ended before it was done.
+    #[error(transparent)]
+    ConnectionLost(#[from] ConnectionLost),
+}

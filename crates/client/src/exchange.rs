@@ -1,0 +1,301 @@
+//! What packets and commands lead to: the machine, those who wait for its answers, and the streams.
+//!
+//! Everything here is synchronous and writes into the output that it is given. Relates to: `driver.rs`, which owns the
+//! socket and calls this. Leaves out: time and bytes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantline_protocol::{
+    Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, PacketId, PacketType,
+    ReasonCode, Receipt, Received, Rule, SubAck, TopicFilter, UnsubAck, UnsubscribeProperties, Violation,
+};
+use tokio::sync::oneshot;
+
+use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
+use crate::dispatch::Effects;
+use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
+use crate::session::Lease;
+use crate::shared::Shared;
+
+/// The machine and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) machine: ClientConnection<Lease>,
+    requests: BTreeMap<PacketId, Request>,
+    /// The pings that are not answered, and who wants to know: nobody, of those of the keep alive.
+    pings: VecDeque<Option<Asked>>,
+    effects: Effects,
+    receipts: Vec<(Receipt, ReasonCode)>,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+enum Request {
+    Subscribe(Reply<SubAck>),
+    Unsubscribe {
+        filters: Vec<TopicFilter>,
+        /// Streams that ask later subscribe anew.
+        mark: u64,
+        reply: Option<Reply<UnsubAck>>,
+    },
+}
+
+#[derive(Debug)]
+struct Asked {
+    reply: oneshot::Sender<Duration>,
+    at: Moment,
+}
+
+impl Exchange {
+    pub(crate) fn new(shared: Arc<Shared>, machine: ClientConnection<Lease>) -> Self {
+        Self {
+            shared,
+            machine,
+            requests: BTreeMap::new(),
+            pings: VecDeque::new(),
+            effects: Effects::default(),
+            receipts: Vec::new(),
+        }
+    }
+
+    // ---- from the server ----
+
+    /// Looks at one packet.
+    ///
+    /// # Errors
+    ///
+    /// The connection is over.
+    pub(crate) fn receive(
+        &mut self,
+        now: Moment,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), DisconnectCause> {
+        match self.machine.receive(now, frame, out).map_err(DisconnectCause::ServerViolated)? {
+            Received::Handled => {}
+            Received::Publish(publish, receipt) => {
+                let receipt = (receipt.delivery() != Delivery::AtMostOnce).then_some(receipt);
+                let message = publish.to_message();
+                self.shared.dispatch.lock().deliver(message, receipt, &mut self.effects);
+            }
+            Received::Acked(acked) => self.acked(acked),
+            Received::SubAck(suback) => {
+                if let Some(Request::Subscribe(reply)) = self.requests.remove(&suback.packet_id) {
+                    // Whoever waited may have gone; then its stream has gone too.
+                    let _ = reply.send(Ok(suback));
+                }
+            }
+            Received::UnsubAck(unsuback) => self.unsubscribed(unsuback),
+            Received::Pong => {
+                if let Some(Some(Asked { reply, at })) = self.pings.pop_front() {
+                    let _ = reply.send(now.since(at));
+                }
+            }
+            Received::Disconnect(goodbye) => {
+                let (reason, properties) = (goodbye.reason, goodbye.properties);
+                return Err(DisconnectCause::ByServer(Arc::new(ServerGoodbye { reason, properties })));
+            }
+            // Nobody asked for authentication, and the rest no server sends: the machine refuses it before.
+            _ => {
+                let violation = Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth);
+                return Err(DisconnectCause::ServerViolated(violation));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a turn of reading has led to: acknowledges, wakes, tells.
+    pub(crate) fn conclude(&mut self, out: &mut Vec<u8>) {
+        for (receipt, reason) in self.effects.receipts.drain(..) {
+            self.machine.acknowledge(receipt, reason, out);
+        }
+        self.shared.perform(&mut self.effects);
+    }
+
+    /// Whether we wait for the server: then the socket must be read, whoever else is slow.
+    pub(crate) fn awaits_server(&self) -> bool {
+        self.machine.inflight() > 0 || !self.requests.is_empty() || !self.pings.is_empty()
+    }
+
+    /// How many messages of QoS 1 and 2 may be sent now: requests take packet ids from them.
+    pub(crate) fn quota(&self) -> u16 {
+        let ids = usize::from(u16::MAX).saturating_sub(self.machine.inflight() + self.requests.len());
+        self.machine.quota().min(u16::try_from(ids).unwrap_or(u16::MAX))
+    }
+
+    fn acked(&mut self, acked: Acked) {
+        let (reason, properties) = (acked.reason, acked.properties.map(|boxed| *boxed).unwrap_or_default());
+        let result = PublishResult { reason, properties };
+        let outcome =
+            if reason.is_error() { Err(PublishError::Refused(Box::new(result))) } else { Ok(result) };
+        self.effects.wakers.extend(self.shared.pending.lock().complete(acked.tag, outcome));
+    }
+
+    fn unsubscribed(&mut self, unsuback: UnsubAck) {
+        let Some(Request::Unsubscribe { filters, mark, reply }) = self.requests.remove(&unsuback.packet_id)
+        else {
+            return;
+        };
+        let answered = filters.into_iter().zip(&unsuback.reasons);
+        let gone: Vec<TopicFilter> =
+            answered.filter(|(_, reason)| !reason.is_error()).map(|(filter, _)| filter).collect();
+        self.shared.dispatch.lock().forget(&gone, mark, &mut self.effects);
+        if let Some(reply) = reply {
+            let _ = reply.send(Ok(unsuback));
+        }
+    }
+
+    // ---- from the handles ----
+
+    /// Sends a message of QoS 0. Nobody waits for it: what cannot be sent is gone.
+    pub(crate) fn send_once(&mut self, now: Moment, message: &Outbound, out: &mut Vec<u8>) {
+        if message.is_expired(now) {
+            return;
+        }
+        if let Err(unsent) = self.machine.publish_once(now, message, out) {
+            tracing::debug!(?unsent, "a message of QoS 0 was not sent");
+        }
+    }
+
+    /// Sends a message of QoS 1 or 2, or ends its wait. It comes back if there is no quota.
+    pub(crate) fn send(&mut self, now: Moment, message: Outbound, out: &mut Vec<u8>) -> Result<(), Outbound> {
+        if message.is_expired(now) {
+            self.unsent(message.tag, PublishError::Expired);
+            return Ok(());
+        }
+        match self.machine.publish(now, message, out) {
+            Ok(()) => {}
+            Err(NotSent::NoQuota(message)) => return Err(message),
+            Err(NotSent::NotOffered(message, reason)) => {
+                self.unsent(message.tag, PublishError::NotOffered(reason));
+            }
+            Err(other) => {
+                let maximum = self.machine.limits().peer.maximum_packet_size;
+                self.unsent(other.into_message().tag, PublishError::TooLarge { maximum });
+            }
+        }
+        Ok(())
+    }
+
+    fn unsent(&mut self, tag: u32, error: PublishError) {
+        self.effects.wakers.extend(self.shared.pending.lock().complete(tag, Err(error)));
+    }
+
+    pub(crate) fn subscribe(&mut self, command: SubscribeCommand, out: &mut Vec<u8>) {
+        let SubscribeCommand { stream, filters, properties, reply } = command;
+        if !self.shared.dispatch.lock().ask(stream) {
+            // Given up before it was sent.
+            return;
+        }
+        match self.machine.subscribe(filters, properties, out) {
+            Ok(id) => {
+                self.requests.insert(id, Request::Subscribe(reply));
+            }
+            Err(cause) => {
+                let _ = reply.send(Err(RequestFailed { kind: "SUBSCRIBE", cause }));
+            }
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, command: UnsubscribeCommand, out: &mut Vec<u8>) {
+        let UnsubscribeCommand { filters, properties, reply } = command;
+        match self.machine.unsubscribe(filters.clone(), properties, out) {
+            Ok(id) => {
+                let mark = self.shared.dispatch.lock().mark();
+                self.requests.insert(id, Request::Unsubscribe { filters, mark, reply });
+            }
+            Err(cause) => {
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(RequestFailed { kind: "UNSUBSCRIBE", cause }));
+                }
+            }
+        }
+    }
+
+    /// Unsubscribes from what no stream holds any more.
+    pub(crate) fn tidy(&mut self, out: &mut Vec<u8>) {
+        let unheld = self.shared.dispatch.lock().take_unheld();
+        for filters in unheld.chunks(FILTERS_AT_ONCE) {
+            let (filters, properties) = (filters.to_vec(), UnsubscribeProperties::default());
+            self.unsubscribe(UnsubscribeCommand { filters, properties, reply: None }, out);
+        }
+    }
+
+    /// Acknowledges what the application is done with.
+    pub(crate) fn acknowledge(&mut self, out: &mut Vec<u8>) {
+        self.shared.take_settled(&mut self.receipts);
+        for (receipt, reason) in self.receipts.drain(..) {
+            self.machine.acknowledge(receipt, reason, out);
+        }
+    }
+
+    pub(crate) fn ping(&mut self, now: Moment, reply: oneshot::Sender<Duration>, out: &mut Vec<u8>) {
+        self.machine.ping(now, out);
+        self.pings.push_back(Some(Asked { reply, at: now }));
+    }
+
+    /// Says goodbye.
+    pub(crate) fn disconnect(
+        &mut self,
+        reason: ReasonCode,
+        mut properties: DisconnectProperties,
+        out: &mut Vec<u8>,
+    ) {
+        let limits = self.machine.limits_mut();
+        // A session that was to end with its connection cannot be kept now: section 3.14.2.2.2.
+        if limits.session_expiry_interval == 0 || !limits.version.has_properties() {
+            properties.session_expiry_interval = None;
+        }
+        if let Some(interval) = properties.session_expiry_interval {
+            limits.session_expiry_interval = interval;
+        }
+        let reason = match reason {
+            reason if reason.allowed_in(PacketType::Disconnect) => reason,
+            reason if reason.is_error() => ReasonCode::UnspecifiedError,
+            _ => ReasonCode::Success,
+        };
+        self.machine.disconnect(reason, &properties, out);
+    }
+
+    // ---- time and the end ----
+
+    /// Lets the machine do what is due.
+    ///
+    /// # Errors
+    ///
+    /// The server did not answer a ping.
+    pub(crate) fn handle_timeout(&mut self, now: Moment, out: &mut Vec<u8>) -> Result<(), DisconnectCause> {
+        let before = out.len();
+        self.machine.handle_timeout(now, out).map_err(|_| DisconnectCause::ServerSilent)?;
+        if out.len() > before {
+            self.pings.push_back(None);
+        }
+        Ok(())
+    }
+
+    /// The connection is over; may be said twice. The order matters: once the streams are frozen no message is taken any
+    /// more, so that every receipt which the application is done with is in the list that is applied to the session then.
+    pub(crate) fn end(&mut self) {
+        let kept = self.machine.limits().session_expiry_interval > 0;
+        if kept {
+            self.shared.dispatch.lock().freeze();
+        }
+        self.acknowledge(&mut Vec::new());
+        let cause = self.machine.session().ending();
+        self.shared.close(&cause, kept);
+        // Whoever waits for an answer learns by this that none will come.
+        self.requests.clear();
+        self.pings.clear();
+        if !kept {
+            self.shared.dispatch.lock().end_subscriptions(&mut self.effects);
+        }
+        self.shared.perform(&mut self.effects);
+        self.machine.session_mut().keeps(kept);
+    }
+}
+
+/// Filters in an UNSUBSCRIBE of our own: there are servers that close the connection at more than eight.
+const FILTERS_AT_ONCE: usize = 8;

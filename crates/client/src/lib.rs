@@ -1,0 +1,77 @@
+//! An MQTT client for tokio: one handle, one driver task.
+//!
+//! ```no_run
+//! use gantline_client::{Client, ConnectOptions, Message, QoS};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(ConnectOptions::new("mqtt://localhost")?.client_id("kitchen")?).await?;
+//!
+//! let mut readings = client.subscribe("sensors/+/temperature", QoS::AtLeastOnce).await?;
+//! client.publish(Message::new("sensors/kitchen/temperature", "21.5")?.qos(QoS::AtLeastOnce)).await?;
+//!
+//! while let Some(message) = readings.next().await {
+//!     println!("{}: {}", message.topic(), message.payload_str()?);
+//! }
+//!
+//! client.disconnect().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Publishing
+//!
+//! [`Client::publish`] has two steps, one future for both: a message is *accepted* into the bounded output, then
+//! *acknowledged*. Awaited, it waits for both; with [`Publish::queued`] for the first, which gives a [`Delivery`] for the
+//! second.
+//!
+//! # Receiving
+//!
+//! Messages are bounded streams: a [`Subscription`] for its filters, [`Client::messages`] for everything. A message of
+//! QoS 1 or 2 is acknowledged when the application has taken it, so an application that is slow holds its senders back
+//! and loses nothing; see [`OnFull`] for the choice and [`ManualAcks`] for acknowledging by hand.
+//!
+//! # When the connection is lost
+//!
+//! Publishes that wait end with [`ConnectionLost`], which says whether the message will be sent again. The client does
+//! not reconnect by itself: [`Client::events`] tells of the loss, [`Client::reconnect`] connects the same handle again, from
+//! within an event handler too. With a session that outlives its connection ([`ConnectOptions::session_expiry`])
+//! subscriptions and streams go on and what was in flight is sent again; without one, subscriptions end.
+//!
+//! # How it is made
+//!
+//! Connecting runs in the caller's future; what follows is done by one task for each connection, the driver, which owns
+//! the socket and never awaits user code. Handles talk to it through a mailbox, acknowledgements wake a slot of a slab, so
+//! a message costs no channel.
+
+mod client;
+mod command;
+mod connecting;
+mod dispatch;
+mod driver;
+mod error;
+mod event;
+mod exchange;
+mod inbox;
+mod options;
+mod pending;
+mod publish;
+mod request;
+mod session;
+mod shared;
+mod subscription;
+
+pub use gantline_protocol::{
+    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
+};
+pub use gantline_transport::{Address, Stream, TcpOptions};
+
+pub use self::client::Client;
+pub use self::error::{
+    ConnectError, ConnectStage, ConnectionError, ConnectionLost, DisconnectCause, FiltersRefused,
+    PublishError, PublishResult, Refusal, RequestFailed, ServerGoodbye, SubscribeError, UnsubscribeError,
+};
+pub use self::event::{ConnectionInfo, Event, Events};
+pub use self::inbox::OnFull;
+pub use self::options::{ConnectOptions, OptionsError};
+pub use self::publish::{Delivery, Publish, Queued};
+pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
+pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

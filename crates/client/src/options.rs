@@ -1,0 +1,464 @@
+//! What a client wants of its connection: where to, as whom, on which terms.
+//!
+//! Setters never fail except where a text is parsed. What contradicts something else is found by
+//! [`ConnectOptions::check`], which every connect calls before anything is sent. Leaves out: what the server makes of
+//! it, which is in the [`ConnectionInfo`](crate::ConnectionInfo).
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantline_protocol::{
+    ClientId, ClientIdError, Connect, ConnectProperties, Message, ProtocolVersion, UserProperties, Will,
+    WillProperties,
+};
+use gantline_transport::{Address, AddressError, TcpOptions};
+
+use crate::inbox::{OnFull, StreamBounds};
+
+/// How to connect. See the setters for what there is and what holds if nothing is said.
+///
+/// ```
+/// use gantline_client::ConnectOptions;
+/// # fn main() -> Result<(), gantline_client::OptionsError> {
+/// let options = ConnectOptions::new("mqtt://ada:secret@broker.example")?.client_id("kitchen")?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    pub(crate) address: Option<Address>,
+    pub(crate) tcp: TcpOptions,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) fallback: Option<ProtocolVersion>,
+    pub(crate) identity: Identity,
+    pub(crate) clean_start: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) maximum_packet_size: u32,
+    pub(crate) stream_bounds: StreamBounds,
+    pub(crate) on_full: OnFull,
+    pub(crate) output_bounds: StreamBounds,
+    keep_alive: u16,
+    user_name: Option<String>,
+    password: Option<Password>,
+    will: Option<Message>,
+    will_delay: Option<u32>,
+    session_expiry: Option<u32>,
+    receive_maximum: Option<u16>,
+    topic_alias_maximum: Option<u16>,
+    request_response_information: Option<bool>,
+    request_problem_information: Option<bool>,
+    user_properties: UserProperties,
+}
+
+/// Where the client id comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Generated,
+    Given(ClientId),
+    Assigned,
+}
+
+impl ConnectOptions {
+    /// Options for the server at this URL: `mqtt://host:port`, or another scheme of [`Address`]. Port, user name and
+    /// password (`mqtt://user:password@host`) may be left out.
+    ///
+    /// # Errors
+    ///
+    /// The text is no such URL.
+    pub fn new(url: impl AsRef<str>) -> Result<Self, OptionsError> {
+        Ok(Self::to(Address::new(url)?))
+    }
+
+    /// Options for the server at this host and TCP port.
+    ///
+    /// # Errors
+    ///
+    /// The text is no host name and no IP address.
+    pub fn at(host: &str, port: u16) -> Result<Self, OptionsError> {
+        // An IPv6 address stands in brackets, because it has colons itself.
+        let bare = host.contains(':') && !host.starts_with('[');
+        Self::new(if bare { format!("mqtt://[{host}]:{port}") } else { format!("mqtt://{host}:{port}") })
+    }
+
+    /// Options for the server at this address, with the credentials in it.
+    pub fn to(address: Address) -> Self {
+        let credentials = address.credentials();
+        let user_name = credentials.map(|credentials| credentials.user_name().to_owned());
+        let password = credentials.and_then(|credentials| credentials.password());
+        let password = password.map(|password| Password(Bytes::copy_from_slice(password.as_bytes())));
+        Self { address: Some(address.without_credentials()), user_name, password, ..Self::default() }
+    }
+
+    /// Who the client is; the server keeps one session for each client id. Default: an id is generated for the handle
+    /// and kept for its later connections.
+    ///
+    /// # Errors
+    ///
+    /// The text is empty, has more than 65,535 bytes or contains U+0000.
+    pub fn client_id(mut self, id: impl AsRef<str>) -> Result<Self, OptionsError> {
+        self.identity = Identity::Given(ClientId::new(id)?);
+        Ok(self)
+    }
+
+    /// Lets the server choose the client id. On 5.0 it tells which, and the handle keeps it for its later connections;
+    /// on 3.1.1 nobody learns it and a clean start is required; 3.1 has no such thing.
+    pub fn server_assigned_client_id(mut self) -> Self {
+        self.identity = Identity::Assigned;
+        self
+    }
+
+    /// The version to speak. Default 5.0.
+    pub const fn version(mut self, version: ProtocolVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The version to try once more with, if the server refuses the first one as unsupported. Default: none, because a
+    /// connection that silently lacks what the newer version promised is worse than an error.
+    ///
+    /// Only a CONNACK that says so counts; a server that just closes is not asked again. The options must be valid for
+    /// the second version too. With [`Client::connect_with`](crate::Client::connect_with) there is no second attempt,
+    /// because the stream is used up.
+    pub const fn fallback(mut self, version: ProtocolVersion) -> Self {
+        self.fallback = Some(version);
+        self
+    }
+
+    /// The longest silence on our side: the client pings when it sent nothing for so long, and gives the server up when
+    /// a ping is not answered for as long again. Default 60 s; whole seconds, rounded up, at most 65,535; zero switches
+    /// it off. The server may demand another value.
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        self.keep_alive = u16::try_from(whole_seconds(interval)).unwrap_or(u16::MAX);
+        self
+    }
+
+    /// Whether the first connection of the handle begins a new session. Default true.
+    ///
+    /// Later connections of the same handle resume the session if it outlives its connection: on 5.0 because of
+    /// [`session_expiry`](Self::session_expiry), on 3.x because of `clean_start(false)`, which there means both.
+    pub const fn clean_start(mut self, clean_start: bool) -> Self {
+        self.clean_start = clean_start;
+        self
+    }
+
+    /// How long the server keeps the session after the connection: subscriptions, messages for us, flows. 5.0 only; 3.x
+    /// has [`clean_start`](Self::clean_start). Default: it ends with the connection. Whole seconds, rounded up;
+    /// [`Duration::MAX`] is for ever.
+    pub fn session_expiry(mut self, interval: Duration) -> Self {
+        self.session_expiry = Some(whole_seconds(interval));
+        self
+    }
+
+    /// The message that the server publishes when this client is gone without goodbye. Its properties need 5.0.
+    /// Default: none.
+    pub fn will(mut self, message: Message) -> Self {
+        self.will = Some(message);
+        self
+    }
+
+    /// How long the server waits with the will, so that a client which is back soon is not mourned. 5.0 only. Default:
+    /// not at all. Whole seconds, rounded up.
+    pub fn will_delay(mut self, delay: Duration) -> Self {
+        self.will_delay = Some(whole_seconds(delay));
+        self
+    }
+
+    /// The user name. Default: that of the URL, else none.
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.user_name = Some(user_name.into());
+        self
+    }
+
+    /// The password, any bytes; they are not copied. Only 5.0 allows it without a user name. Never shown by `Debug`.
+    /// Default: that of the URL, else none.
+    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
+        self.password = Some(Password(password.into()));
+        self
+    }
+
+    /// The most time for connecting, from the resolution of the name to CONNACK. Default 10 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The most time for ending a connection: for writing what was accepted and for the server to close. Default 5 s.
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How many messages of QoS 1 and 2 the server may send before we acknowledge. 5.0 only. Default 1,024; never above
+    /// the messages of [`stream_bounds`](Self::stream_bounds), and at least 1.
+    pub const fn receive_maximum(mut self, maximum: u16) -> Self {
+        self.receive_maximum = Some(maximum);
+        self
+    }
+
+    /// The largest packet that we accept, in bytes. Default 16 MiB, at least 1 KiB. A 5.0 server is told and drops what
+    /// is larger; on 3.x, which cannot tell, the connection ends.
+    pub const fn maximum_packet_size(mut self, bytes: u32) -> Self {
+        self.maximum_packet_size = if bytes < LEAST_PACKET_SIZE { LEAST_PACKET_SIZE } else { bytes };
+        self
+    }
+
+    /// The highest topic alias that the server may assign, each of which costs memory for one topic. 5.0 only. Default
+    /// 32; 0 for none.
+    pub const fn topic_alias_maximum(mut self, maximum: u16) -> Self {
+        self.topic_alias_maximum = Some(maximum);
+        self
+    }
+
+    /// Whether the server should tell a topic prefix for responses in CONNACK. 5.0 only. Default: not asked.
+    pub const fn request_response_information(mut self, wanted: bool) -> Self {
+        self.request_response_information = Some(wanted);
+        self
+    }
+
+    /// Whether the server may add reason strings and user properties to acknowledgements. 5.0 only. Default: not said,
+    /// which means yes.
+    pub const fn request_problem_information(mut self, wanted: bool) -> Self {
+        self.request_problem_information = Some(wanted);
+        self
+    }
+
+    /// Adds a user property to CONNECT. 5.0 only.
+    pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.user_properties.push(name, value);
+        self
+    }
+
+    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB.
+    pub const fn stream_bounds(mut self, messages: usize, bytes: usize) -> Self {
+        self.stream_bounds = StreamBounds { messages, bytes };
+        self
+    }
+
+    /// What a stream does with a message above its bounds, unless its subscription says otherwise. Default
+    /// [`OnFull::HoldAcks`].
+    pub const fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// The bounds of the output, above which publishers wait; QoS 0 is counted apart from QoS 1 and 2. Default 8,192
+    /// messages and 8 MiB.
+    pub const fn output_bounds(mut self, messages: usize, bytes: usize) -> Self {
+        self.output_bounds = StreamBounds { messages, bytes };
+        self
+    }
+
+    /// Options of the TCP connection.
+    pub fn tcp(mut self, options: TcpOptions) -> Self {
+        self.tcp = options;
+        self
+    }
+
+    /// Where the server is, without credentials.
+    pub const fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// Whether the options fit together and to the version. Connecting begins with it.
+    ///
+    /// # Errors
+    ///
+    /// The first option that does not, by name.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        self.check_for(self.version)
+    }
+
+    /// As [`check`](Self::check), for the version to fall back to.
+    pub(crate) fn check_for(&self, version: ProtocolVersion) -> Result<(), OptionsError> {
+        if !version.has_properties() {
+            if let Some(option) = self.needs_properties() {
+                return Err(OptionsError::NotInVersion { option, version });
+            }
+            if self.password.is_some() && self.user_name.is_none() {
+                return Err(OptionsError::PasswordWithoutUserName { version });
+            }
+        }
+        match &self.identity {
+            Identity::Given(id) if !id.fits(version) => Err(OptionsError::ClientIdTooLong { version }),
+            Identity::Assigned if !version.has_session_present() => {
+                Err(OptionsError::NotInVersion { option: "server_assigned_client_id", version })
+            }
+            // Such a server must refuse an empty id whose session is to be kept [MQTT-3.1.3-8].
+            Identity::Assigned if !version.has_properties() && !self.clean_start => {
+                Err(OptionsError::SessionWithoutClientId { version })
+            }
+            Identity::Given(_) | Identity::Generated | Identity::Assigned => Ok(()),
+        }
+    }
+
+    /// The first option that only exists where packets have properties.
+    fn needs_properties(&self) -> Option<&'static str> {
+        let will_has_properties =
+            self.will.as_ref().is_some_and(|will| *will.properties() != Default::default());
+        [
+            ("session_expiry", self.session_expiry.is_some()),
+            ("will_delay", self.will_delay.is_some()),
+            ("will (properties)", will_has_properties),
+            ("receive_maximum", self.receive_maximum.is_some()),
+            ("topic_alias_maximum", self.topic_alias_maximum.is_some()),
+            ("request_response_information", self.request_response_information.is_some()),
+            ("request_problem_information", self.request_problem_information.is_some()),
+            ("user_property", !self.user_properties.is_empty()),
+        ]
+        .into_iter()
+        .find_map(|(name, set)| set.then_some(name))
+    }
+
+    /// The packet that says all this.
+    pub(crate) fn connect(
+        &self,
+        version: ProtocolVersion,
+        client_id: Option<&ClientId>,
+        clean_start: bool,
+    ) -> Connect {
+        Connect {
+            version,
+            client_id: client_id.map_or_else(String::new, ToString::to_string),
+            clean_start,
+            keep_alive: self.keep_alive,
+            will: self.will.as_ref().map(|will| self.will_packet(will)),
+            user_name: self.user_name.clone(),
+            password: self.password.as_ref().map(|password| password.0.clone()),
+            properties: if version.has_properties() {
+                self.properties()
+            } else {
+                ConnectProperties::default()
+            },
+            bridge: false,
+        }
+    }
+
+    fn properties(&self) -> ConnectProperties {
+        let most = u16::try_from(self.stream_bounds.messages).unwrap_or(u16::MAX);
+        let receive_maximum = self.receive_maximum.unwrap_or(DEFAULT_RECEIVE_MAXIMUM).min(most).max(1);
+        ConnectProperties {
+            session_expiry_interval: self.session_expiry,
+            receive_maximum: NonZeroU16::new(receive_maximum),
+            maximum_packet_size: NonZeroU32::new(self.maximum_packet_size),
+            topic_alias_maximum: Some(self.topic_alias_maximum.unwrap_or(DEFAULT_TOPIC_ALIAS_MAXIMUM)),
+            request_response_information: self.request_response_information,
+            request_problem_information: self.request_problem_information,
+            user_properties: self.user_properties.clone(),
+            ..ConnectProperties::default()
+        }
+    }
+
+    fn will_packet(&self, message: &Message) -> Will {
+        let properties = message.properties().clone();
+        Will {
+            topic: message.topic().clone(),
+            payload: message.payload().clone(),
+            qos: message.qos_level(),
+            retain: message.is_retained(),
+            properties: WillProperties {
+                will_delay_interval: self.will_delay,
+                payload_format_indicator: properties.payload_format_indicator,
+                message_expiry_interval: properties.message_expiry_interval,
+                content_type: properties.content_type,
+                response_topic: properties.response_topic,
+                correlation_data: properties.correlation_data,
+                user_properties: properties.user_properties,
+            },
+        }
+    }
+}
+
+/// Options without an address, for [`Client::connect_with`](crate::Client::connect_with).
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            address: None,
+            tcp: TcpOptions::default(),
+            version: ProtocolVersion::default(),
+            fallback: None,
+            identity: Identity::Generated,
+            clean_start: true,
+            connect_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            maximum_packet_size: 16 << 20,
+            stream_bounds: StreamBounds::default(),
+            on_full: OnFull::default(),
+            output_bounds: StreamBounds { messages: 8192, bytes: 8 << 20 },
+            keep_alive: 60,
+            user_name: None,
+            password: None,
+            will: None,
+            will_delay: None,
+            session_expiry: None,
+            receive_maximum: None,
+            topic_alias_maximum: None,
+            request_response_information: None,
+            request_problem_information: None,
+            user_properties: UserProperties::default(),
+        }
+    }
+}
+
+/// Options that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// The URL cannot be understood.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// There is no address to connect to, nor a stream.
+    #[error("the options have no address")]
+    NoAddress,
+    /// The client id is not allowed in any version.
+    #[error(transparent)]
+    ClientId(#[from] ClientIdError),
+    /// An option that the version does not have.
+    #[error("{option} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        option: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
+    /// The version allows 23 characters only.
+    #[error("the client id is too long for MQTT {version}, which allows 23 characters")]
+    ClientIdTooLong {
+        /// The version.
+        version: ProtocolVersion,
+    },
+    /// A session that outlives its connection needs an id by which it is found again.
+    #[error("clean_start(false) needs a client id in MQTT {version}")]
+    SessionWithoutClientId {
+        /// The version.
+        version: ProtocolVersion,
+    },
+    /// The version does not allow a password alone.
+    #[error("a password needs a user name in MQTT {version}")]
+    PasswordWithoutUserName {
+        /// The version.
+        version: ProtocolVersion,
+    },
+}
+
+/// A password: shown to nobody but the server.
+#[derive(Clone)]
+struct Password(Bytes);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Seconds as they go over the wire, rounded up; what is too long for them is for ever.
+fn whole_seconds(duration: Duration) -> u32 {
+    let rounded = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    u32::try_from(rounded).unwrap_or(u32::MAX)
+}
+
+const DEFAULT_RECEIVE_MAXIMUM: u16 = 1024;
+const DEFAULT_TOPIC_ALIAS_MAXIMUM: u16 = 32;
+/// Every CONNACK and every acknowledgement fits into this.
+const LEAST_PACKET_SIZE: u32 = 1024;

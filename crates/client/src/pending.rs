@@ -1,0 +1,296 @@
+//! Who waits for what: publishes for their acknowledgement, publishers for room.
+//!
+//! A publish of QoS 1 or 2 has a slot in a slab; its number is the tag that the machine gives back when the flow is
+//! complete. A slot belongs to two: to the waiter until it has read the outcome or was dropped, and to the connection's
+//! side until the flow is over. A message in flight outlives its connection together with the session, so only when both
+//! have let go is the slot used again. Leaves out: requests, of which the driver keeps the few that there are.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use gantline_protocol::QoS;
+use parking_lot::Mutex;
+use slab::Slab;
+
+use crate::error::{ConnectionLost, DisconnectCause, PublishError, PublishResult};
+
+/// What becomes of a publish.
+pub(crate) type Outcome = Result<PublishResult, PublishError>;
+
+/// The publishes that wait for their acknowledgement.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Whether a connection takes orders. Whoever pushes into the mailbox holds this lock meanwhile, so that nothing is
+    /// pushed behind the back of a connection that has just ended.
+    pub(crate) open: bool,
+    slots: Slab<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+    /// The waiter still wants to know.
+    awaited: bool,
+    /// The flow may still be completed.
+    in_flight: bool,
+}
+
+impl Pending {
+    /// A slot for a message that is about to be accepted.
+    pub(crate) fn reserve(&mut self) -> u32 {
+        let slot = Slot { outcome: None, waker: None, awaited: true, in_flight: true };
+        // Mailbox and session are bounded far below this.
+        u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
+    }
+
+    /// The message was not accepted after all.
+    pub(crate) fn cancel(&mut self, tag: u32) {
+        self.slots.try_remove(tag as usize);
+    }
+
+    /// The flow is over with this outcome.
+    #[must_use = "the waker is to be woken outside all locks"]
+    pub(crate) fn complete(&mut self, tag: u32, outcome: Outcome) -> Option<Waker> {
+        let slot = self.slots.get_mut(tag as usize)?;
+        slot.in_flight = false;
+        if slot.awaited {
+            slot.outcome = Some(outcome);
+            return slot.waker.take();
+        }
+        self.slots.remove(tag as usize);
+        None
+    }
+
+    /// These flows will never be complete. Their waiters were told so when the connection was lost.
+    pub(crate) fn abandon(&mut self, tags: impl Iterator<Item = u32>) {
+        for tag in tags {
+            if let Some(slot) = self.slots.get_mut(tag as usize) {
+                slot.in_flight = false;
+                if !slot.awaited {
+                    self.slots.remove(tag as usize);
+                }
+            }
+        }
+    }
+
+    /// The connection ended: every waiter is told. Those of the tags in `unsent` hold messages that will not be sent;
+    /// the others are sent again if the session is resumed.
+    #[must_use = "the wakers are to be woken outside all locks"]
+    pub(crate) fn close(
+        &mut self,
+        unsent: &[u32],
+        cause: &DisconnectCause,
+        session_kept: bool,
+    ) -> Vec<Waker> {
+        self.open = false;
+        let mut wakers = Vec::new();
+        for &tag in unsent {
+            wakers.extend(self.complete(tag, Err(lost(false, cause.clone()))));
+        }
+        for (_, slot) in &mut self.slots {
+            if slot.outcome.is_none() && slot.awaited {
+                slot.outcome = Some(Err(lost(session_kept, cause.clone())));
+                wakers.extend(slot.waker.take());
+            }
+        }
+        wakers
+    }
+
+    /// The waiter asks for the outcome. Once it has it the tag is not its own any more.
+    pub(crate) fn poll(&mut self, tag: u32, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(slot) = self.slots.get_mut(tag as usize) else {
+            return Poll::Ready(Err(PublishError::NotConnected));
+        };
+        if let Some(outcome) = slot.outcome.take() {
+            self.give_up(tag);
+            return Poll::Ready(outcome);
+        }
+        if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            slot.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The waiter does not want to know any more.
+    pub(crate) fn give_up(&mut self, tag: u32) {
+        if let Some(slot) = self.slots.get_mut(tag as usize) {
+            slot.awaited = false;
+            slot.outcome = None;
+            if !slot.in_flight {
+                self.slots.remove(tag as usize);
+            }
+        }
+    }
+}
+
+fn lost(resent_on_resume: bool, cause: DisconnectCause) -> PublishError {
+    ConnectionLost { resent_on_resume, cause }.into()
+}
+
+/// The publishers that wait for room in the mailbox, in the order in which they came: QoS 0 and the others apart,
+/// because the two have bounds of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    once: Room,
+    queue: Room,
+}
+
+impl Rooms {
+    pub(crate) const fn of(&self, qos: QoS) -> &Room {
+        match qos {
+            QoS::AtMostOnce => &self.once,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => &self.queue,
+        }
+    }
+
+    /// There may be room.
+    pub(crate) fn freed(&self) {
+        self.once.wake_first();
+        self.queue.wake_first();
+    }
+
+    /// Nobody has to wait any more: there is no connection.
+    pub(crate) fn close(&self) {
+        self.once.wake_all();
+        self.queue.wake_all();
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    /// How many wait, so that nobody takes the lock who needs not.
+    waiting: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    next: u64,
+    places: VecDeque<(u64, Option<Waker>)>,
+}
+
+impl Room {
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Joins the line at its end.
+    pub(crate) fn enter(&self) -> u64 {
+        let mut line = self.line.lock();
+        let place = line.next;
+        line.next += 1;
+        line.places.push_back((place, None));
+        self.waiting.store(line.places.len(), Ordering::Release);
+        place
+    }
+
+    /// Leaves the waker at a place; returns whether it is the first one.
+    pub(crate) fn wait(&self, place: u64, waker: &Waker) -> bool {
+        let mut line = self.line.lock();
+        if let Some((_, held)) = line.places.iter_mut().find(|(held, _)| *held == place) {
+            *held = Some(waker.clone());
+        }
+        line.places.front().is_none_or(|(first, _)| *first == place)
+    }
+
+    /// Leaves the line; the next one tries.
+    pub(crate) fn leave(&self, place: u64) {
+        let mut line = self.line.lock();
+        let was_first = line.places.front().is_some_and(|(first, _)| *first == place);
+        line.places.retain(|(held, _)| *held != place);
+        self.waiting.store(line.places.len(), Ordering::Release);
+        let next = line.places.front_mut().filter(|_| was_first).and_then(|(_, waker)| waker.take());
+        drop(line);
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+
+    fn wake_first(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let first = self.line.lock().places.front_mut().and_then(|(_, waker)| waker.take());
+        if let Some(waker) = first {
+            waker.wake();
+        }
+    }
+
+    fn wake_all(&self) {
+        let wakers: Vec<Waker> =
+            self.line.lock().places.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use gantline_protocol::{AckProperties, ReasonCode};
+
+    use super::{DisconnectCause, Outcome, Pending, PublishError, PublishResult, Room};
+
+    fn cx() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    fn success() -> Outcome {
+        Ok(PublishResult { reason: ReasonCode::Success, properties: AckProperties::default() })
+    }
+
+    #[test]
+    fn a_slot_is_used_again_only_when_both_sides_have_let_go() {
+        let mut pending = Pending::default();
+        let dropped = pending.reserve();
+        pending.give_up(dropped);
+        let next = pending.reserve();
+        assert_ne!(dropped, next);
+        assert!(pending.complete(dropped, success()).is_none());
+        assert_eq!(pending.reserve(), dropped);
+    }
+
+    #[test]
+    fn a_lost_connection_says_what_is_sent_again() {
+        let mut pending = Pending::default();
+        let (sent, unsent) = (pending.reserve(), pending.reserve());
+        let wakers = pending.close(&[unsent], &DisconnectCause::Requested, true);
+        assert!(wakers.is_empty());
+        for (tag, resent) in [(sent, true), (unsent, false)] {
+            let Poll::Ready(Err(PublishError::ConnectionLost(lost))) = pending.poll(tag, &mut cx()) else {
+                panic!()
+            };
+            assert_eq!(lost.resent_on_resume, resent);
+        }
+        // The one in flight may still be acknowledged after a resume.
+        assert_eq!(pending.reserve(), unsent);
+        assert!(pending.complete(sent, success()).is_none());
+        assert_eq!(pending.reserve(), sent);
+    }
+
+    #[test]
+    fn an_acknowledgement_after_a_resume_replaces_what_was_not_read() {
+        let mut pending = Pending::default();
+        let tag = pending.reserve();
+        assert!(pending.close(&[], &DisconnectCause::Requested, true).is_empty());
+        assert!(pending.complete(tag, success()).is_none());
+        assert!(matches!(pending.poll(tag, &mut cx()), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn a_line_keeps_its_order() {
+        let room = Room::default();
+        let (first, second) = (room.enter(), room.enter());
+        assert!(!room.wait(second, Waker::noop()));
+        assert!(room.wait(first, Waker::noop()));
+        room.leave(first);
+        assert!(room.wait(second, Waker::noop()));
+        room.leave(second);
+        assert!(room.is_empty());
+    }
+}

@@ -1,0 +1,234 @@
+//! Who has the session, and what becomes of it between connections.
+//!
+//! The session of a client lies in its [`Station`] and is lent to one attempt to connect or one driver at a time. The
+//! [`Lease`] gives it back when it is dropped, however that comes: a refused attempt, a connect future that its owner
+//! dropped, a panic, a runtime that is shut down. Leaves out: what is in a session.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::{Deref, DerefMut};
+use std::pin::pin;
+use std::sync::Arc;
+
+use gantline_protocol::{ClientId, ProtocolVersion, Session};
+
+use crate::error::{ConnectError, DisconnectCause};
+use crate::event::{ConnectionInfo, Event};
+use crate::options::{ConnectOptions, Identity};
+use crate::shared::Shared;
+
+/// What a client keeps between connections.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub(crate) options: Arc<ConnectOptions>,
+    phase: Phase,
+    session: Session,
+    /// Whose session it is.
+    client_id: Option<ClientId>,
+    /// Whether the session outlives its last connection, so that the next one resumes it.
+    resumable: bool,
+    /// What the server granted to the present connection, and its version.
+    pub(crate) info: Option<Arc<ConnectionInfo>>,
+    pub(crate) version: Option<ProtocolVersion>,
+    pub(crate) last_cause: Option<DisconnectCause>,
+    /// The last handle is gone.
+    pub(crate) abandoned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Connecting,
+    Connected,
+    /// The connection takes no orders any more and has not ended yet.
+    Closing,
+}
+
+/// What an attempt to connect needs to know besides the options.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// `None` if the server is to assign one.
+    pub(crate) client_id: Option<ClientId>,
+    pub(crate) clean_start: bool,
+}
+
+impl Station {
+    pub(crate) fn new(options: ConnectOptions) -> Self {
+        Self {
+            options: Arc::new(options),
+            phase: Phase::Idle,
+            session: Session::default(),
+            client_id: None,
+            resumable: false,
+            info: None,
+            version: None,
+            last_cause: None,
+            abandoned: false,
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// The id of the session, or the one that the options give to the first.
+    pub(crate) fn client_id(&self) -> Option<ClientId> {
+        self.client_id.clone().or_else(|| match &self.options.identity {
+            Identity::Given(id) => Some(id.clone()),
+            Identity::Generated | Identity::Assigned => None,
+        })
+    }
+
+    /// The connection says goodbye, or is lost: nothing more is accepted.
+    pub(crate) fn closing(&mut self) {
+        self.phase = Phase::Closing;
+    }
+
+    /// The connection is over, as far as anybody can see.
+    pub(crate) fn closed(&mut self, cause: DisconnectCause) {
+        self.closing();
+        self.info = None;
+        self.version = None;
+        self.last_cause = Some(cause);
+    }
+
+    /// Sets the id to connect with; a generated or assigned one is kept, because it names the session. For another client
+    /// the session begins anew, because what this one had in flight is nothing to it; returns what it had.
+    fn identify(&mut self, identity: &Identity) -> Option<Session> {
+        let wanted = match identity {
+            Identity::Given(id) => Some(id.clone()),
+            Identity::Generated => Some(self.client_id.clone().unwrap_or_else(random_id)),
+            Identity::Assigned => self.client_id.clone(),
+        };
+        if self.client_id == wanted {
+            return None;
+        }
+        self.client_id = wanted;
+        self.resumable = false;
+        Some(std::mem::take(&mut self.session))
+    }
+}
+
+/// The session while it is lent.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    shared: Arc<Shared>,
+    session: Session,
+    /// Set once the connection is open: why it ended, as far as is known.
+    ending: Option<DisconnectCause>,
+    /// Whether the session outlives the connection.
+    kept: bool,
+}
+
+impl Lease {
+    /// Borrows the session for an attempt to connect. Waits for a connection that is closing.
+    pub(crate) async fn claim(
+        shared: &Arc<Shared>,
+        options: &ConnectOptions,
+    ) -> Result<(Self, Plan), ConnectError> {
+        loop {
+            let mut idle = pin!(shared.idle.notified());
+            // From here on no notice is missed.
+            idle.as_mut().enable();
+            match Self::try_claim(shared, options)? {
+                Some(claimed) => return Ok(claimed),
+                None => idle.await,
+            }
+        }
+    }
+
+    /// `None` while a connection is closing.
+    fn try_claim(
+        shared: &Arc<Shared>,
+        options: &ConnectOptions,
+    ) -> Result<Option<(Self, Plan)>, ConnectError> {
+        let mut station = shared.station.lock();
+        match station.phase {
+            Phase::Idle => station.phase = Phase::Connecting,
+            Phase::Connecting => return Err(ConnectError::AlreadyConnecting),
+            Phase::Connected => return Err(ConnectError::AlreadyConnected),
+            Phase::Closing => return Ok(None),
+        }
+        let former = station.identify(&options.identity);
+        let clean_start = options.clean_start && !station.resumable;
+        let plan = Plan { client_id: station.client_id.clone(), clean_start };
+        let (session, kept) = (std::mem::take(&mut station.session), station.resumable);
+        drop(station);
+        if let Some(former) = former {
+            shared.pending.lock().abandon(former.outgoing().iter().map(|message| message.tag));
+        }
+        Ok(Some((Self { shared: Arc::clone(shared), session, ending: None, kept }, plan)))
+    }
+
+    /// The server accepted. From here on the end of the lease is the end of a connection.
+    pub(crate) fn opened(&mut self, info: Arc<ConnectionInfo>, version: ProtocolVersion, kept: bool) {
+        let mut station = self.shared.station.lock();
+        station.phase = Phase::Connected;
+        if station.client_id.is_none() {
+            // An id that is none stays unknown; then the next connection asks for another one.
+            let assigned = info.connack.properties.assigned_client_identifier.as_ref();
+            station.client_id = assigned.and_then(|assigned| ClientId::new(assigned).ok());
+        }
+        station.info = Some(info);
+        station.version = Some(version);
+        self.kept = kept;
+        self.ending = Some(DisconnectCause::RuntimeStopped);
+    }
+
+    /// Says why the connection ends.
+    pub(crate) fn ends(&mut self, cause: DisconnectCause) {
+        self.ending = Some(cause);
+    }
+
+    /// Says whether the session outlives the connection.
+    pub(crate) fn keeps(&mut self, kept: bool) {
+        self.kept = kept;
+    }
+
+    /// Why the connection ends, as far as is known.
+    pub(crate) fn ending(&self) -> DisconnectCause {
+        self.ending.clone().unwrap_or(DisconnectCause::RuntimeStopped)
+    }
+}
+
+impl Deref for Lease {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut station = self.shared.station.lock();
+        station.session = std::mem::take(&mut self.session);
+        station.phase = Phase::Idle;
+        station.resumable = self.kept;
+        station.info = None;
+        station.version = None;
+        let abandoned = station.abandoned;
+        drop(station);
+        self.shared.idle.notify_waiters();
+        // Told last, so that whoever hears of it can connect again at once.
+        if let Some(cause) = self.ending.take() {
+            tracing::debug!(%cause, "disconnected");
+            self.shared.listeners.tell(&Event::Disconnected { cause });
+        }
+        if abandoned {
+            self.shared.end();
+        }
+    }
+}
+
+/// An id that no other client has.
+fn random_id() -> ClientId {
+    // The keys of a `RandomState` come from the operating system; two of them give the bits of an id.
+    let random = || u128::from(RandomState::new().hash_one(0_u8));
+    ClientId::from_random(random() << 64 | random())
+}

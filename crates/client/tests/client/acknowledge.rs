@@ -1,0 +1,194 @@
+//! Acknowledging: when a message is taken, or by hand, always in order of arrival.
+
+use gantline_client::{Client, ConnectOptions, Event, QoS, ReasonCode, Subscription};
+use gantline_protocol::PacketType;
+use gantline_protocol::packet::Packet;
+
+use crate::peer::{Peer, at_least_once, connected, exactly_once, publish, reconnected, text};
+
+async fn subscribed(client: &Client, peer: &mut Peer, filter: &str) -> Subscription {
+    let subscribe = client.subscribe(filter, QoS::ExactlyOnce);
+    let (subscription, _) = tokio::join!(subscribe, peer.grant(&[ReasonCode::GrantedQoS2]));
+    subscription.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_acknowledged_when_it_is_taken() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages();
+    peer.publish("a", "1", at_least_once(7)).await;
+    peer.hears_nothing().await;
+    assert_eq!(text(&messages.next().await.unwrap()), "1");
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 7, ReasonCode::Success));
+}
+
+#[tokio::test(start_paused = true)]
+async fn qos_2_is_received_when_it_is_taken_and_complete_when_it_is_released() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages();
+    peer.publish("a", "1", exactly_once(7)).await;
+    peer.hears_nothing().await;
+    messages.next().await.unwrap();
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRec, 7, ReasonCode::Success));
+    peer.ack(Packet::PubRel, 7, ReasonCode::Success).await;
+    assert_eq!(peer.expect_ack().await, (PacketType::PubComp, 7, ReasonCode::Success));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_of_qos_2_is_acknowledged_again_and_not_delivered() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages();
+    for _ in 0..2 {
+        peer.publish("a", "1", exactly_once(7)).await;
+    }
+    peer.publish("a", "2", at_least_once(8)).await;
+    assert_eq!(text(&messages.next().await.unwrap()), "1");
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRec, 7, ReasonCode::Success));
+    peer.publish("a", "1", exactly_once(7)).await;
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRec, 7, ReasonCode::Success));
+    assert_eq!(text(&messages.next().await.unwrap()), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_taken_holds_back_the_acknowledgements_of_later_messages() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut slow = subscribed(&client, &mut peer, "slow").await;
+    let mut fast = subscribed(&client, &mut peer, "fast").await;
+    peer.publish("slow", "", at_least_once(1)).await;
+    peer.publish("fast", "", at_least_once(2)).await;
+    fast.next().await.unwrap();
+    peer.hears_nothing().await;
+    slow.next().await.unwrap();
+    for packet_id in [1, 2] {
+        assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_by_hand_carries_its_reason() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages().manual_acks();
+    for (delivery, kind) in [(at_least_once(1), PacketType::PubAck), (exactly_once(2), PacketType::PubRec)] {
+        peer.publish("a", "1", delivery).await;
+        let unacknowledged = messages.next().await.unwrap();
+        assert_eq!(unacknowledged.topic().as_str(), "a");
+        peer.hears_nothing().await;
+        let message = unacknowledged.acknowledge(ReasonCode::QuotaExceeded);
+        assert_eq!(text(&message), "1");
+        let packet_id = delivery.packet_id().unwrap().get();
+        assert_eq!(peer.expect_ack().await, (kind, packet_id, ReasonCode::QuotaExceeded));
+    }
+    // A refused id is free again, so this is no duplicate.
+    peer.publish("a", "2", exactly_once(2)).await;
+    assert_eq!(text(&messages.next().await.unwrap()), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_by_hand_leave_in_order_of_arrival() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages().manual_acks();
+    for packet_id in [5, 6] {
+        peer.publish("a", "", at_least_once(packet_id)).await;
+    }
+    let (first, second) = (messages.next().await.unwrap(), messages.next().await.unwrap());
+    second.acknowledge(ReasonCode::NotAuthorized);
+    peer.hears_nothing().await;
+    first.acknowledge(ReasonCode::Success);
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 5, ReasonCode::Success));
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 6, ReasonCode::NotAuthorized));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_dropped_unacknowledged_holds_back_its_qos_alone() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages().manual_acks();
+    for delivery in [at_least_once(1), at_least_once(2), exactly_once(3)] {
+        peer.publish("a", "", delivery).await;
+    }
+    drop(messages.next().await.unwrap());
+    for _ in 0..2 {
+        messages.next().await.unwrap().acknowledge(ReasonCode::Success);
+    }
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRec, 3, ReasonCode::Success));
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_several_streams_is_acknowledged_when_the_last_has_taken_it() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut subscription = subscribed(&client, &mut peer, "a/+").await;
+    let mut messages = client.messages();
+    peer.publish("a/b", "", at_least_once(1)).await;
+    messages.next().await.unwrap();
+    peer.hears_nothing().await;
+    subscription.next().await.unwrap();
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_streams_the_one_that_refuses_is_heard() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut by_hand = subscribed(&client, &mut peer, "a").await.manual_acks();
+    assert_eq!(by_hand.get_ref().filters()[0].as_str(), "a");
+    let mut messages = client.messages();
+    peer.publish("a", "", at_least_once(1)).await;
+    by_hand.next().await.unwrap().acknowledge(ReasonCode::PayloadFormatInvalid);
+    peer.hears_nothing().await;
+    messages.next().await.unwrap();
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::PayloadFormatInvalid));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_no_stream_wants_is_acknowledged_and_told() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut events = client.events();
+    peer.publish("a", "", at_least_once(1)).await;
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
+    assert!(matches!(events.next().await, Some(Event::MessagesUnclaimed { count: 1 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_dropped_releases_what_it_has_not_taken() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let messages = client.messages();
+    for packet_id in 1..=3 {
+        peer.publish("a", "", at_least_once(packet_id)).await;
+    }
+    peer.hears_nothing().await;
+    drop(messages);
+    for packet_id in 1..=3 {
+        assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_for_an_earlier_connection_says_nothing_on_the_next() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages().manual_acks();
+    peer.publish("a", "old", at_least_once(1)).await;
+    let old = messages.next().await.unwrap();
+    drop(peer);
+    let (_, mut peer) = reconnected(&client, Default::default()).await;
+    peer.publish("a", "new", at_least_once(1)).await;
+    let new = messages.next().await.unwrap();
+    assert_eq!(text(&old.acknowledge(ReasonCode::Success)), "old");
+    peer.hears_nothing().await;
+    new.acknowledge(ReasonCode::Success);
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_in_one_read_is_acknowledged_completely() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let _handler = client.on_message(|_| async {});
+    let mut burst = Vec::new();
+    for packet_id in 1..=1000 {
+        let mut packet = Vec::new();
+        publish("a", "", at_least_once(packet_id)).encode(Default::default(), &mut packet).unwrap();
+        burst.append(&mut packet);
+    }
+    peer.send_bytes(&burst).await;
+    for packet_id in 1..=1000 {
+        assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
+    }
+}

@@ -1,0 +1,20 @@
+//! The client against a scripted server, over streams in memory and on virtual time.
+//!
+//! One file per behaviour; `peer.rs` is the server. One binary, so that it is linked once. Leaves out: the real server,
+//! with which `gantline` tests both.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
+mod acknowledge;
+mod bounds;
+mod connect;
+mod disconnect;
+mod events;
+mod hostile;
+mod keep_alive;
+mod peer;
+mod publish;
+mod resume;
+mod runtimes;
+mod subscribe;
+mod versions;

@@ -1,0 +1,229 @@
+//! Sending: our publishes, from the head on the wire to the acknowledgement, and once more after a reconnect.
+//!
+//! Relates to: [`Outgoing`](crate::session::Outgoing), which keeps what is in flight, and [`Frame`], which writes
+//! everything but the head. Leaves out: which messages wait; the caller has them.
+
+use std::ops::DerefMut;
+
+use super::{Connection, NotSent, Received};
+use crate::error::Violation;
+use crate::frame::{Frame, Head};
+use crate::outbound::Outbound;
+use crate::packet::{PacketType, ack};
+use crate::qos::QoS;
+use crate::reason_code::ReasonCode;
+use crate::session::{Progress, Resend, Session};
+use crate::time::Moment;
+use crate::topic::{Alias, OutboundAliases};
+
+impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
+    /// Sends a message. With QoS 1 or 2 it stays in flight until [`Received::Acked`]. Whether it has expired is the
+    /// caller's question; the machine only writes what remains, at least one second.
+    ///
+    /// # Errors
+    ///
+    /// The message comes back unsent: it is too large for the peer, [`quota`](Self::quota) is 0, or the server does
+    /// not offer its QoS or RETAIN.
+    pub fn publish(&mut self, now: Moment, message: Outbound, out: &mut Vec<u8>) -> Result<(), NotSent> {
+        if message.qos == QoS::AtMostOnce {
+            return self.publish_once(now, &message, out);
+        }
+        if self.quota() == 0 {
+            return Err(NotSent::NoQuota(message));
+        }
+        let head = Head::of(&message, now);
+        let length = match self.check(&head, &message.frame) {
+            Ok(length) => length,
+            Err(refusal) => return Err(refusal.of(message)),
+        };
+        let Some(id) = self.session.outgoing.next_id() else { return Err(NotSent::NoQuota(message)) };
+        // The alias comes last: choosing it counts as sending it.
+        let head = Head { packet_id: Some(id), alias: self.alias(&message.frame, length), ..head };
+        message.frame.write(&head, self.limits.version.has_properties(), out);
+        self.sent += 1;
+        self.session.outgoing.insert(id, message);
+        Ok(())
+    }
+
+    /// Sends a QoS 0 message whose head is known only now: alias, remaining expiry. Its `qos` is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As of [`publish`](Self::publish); [`NotSent::NoQuota`] only if the connection is not open.
+    pub fn publish_once(
+        &mut self,
+        now: Moment,
+        message: &Outbound,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotSent> {
+        if !self.is_open() {
+            return Err(NotSent::NoQuota(message.clone()));
+        }
+        let head = Head { qos: QoS::AtMostOnce, ..Head::of(message, now) };
+        let length = match self.check(&head, &message.frame) {
+            Ok(length) => length,
+            Err(refusal) => return Err(refusal.of(message.clone())),
+        };
+        let head = Head { alias: self.alias(&message.frame, length), ..head };
+        message.frame.write(&head, self.limits.version.has_properties(), out);
+        Ok(())
+    }
+
+    /// Sends again what the session holds in flight, in the original order and with DUP [MQTT-4.4.0-1]: to be called
+    /// once, when the peer is known to have the session too. What exceeds the peer's Receive Maximum or 64 KiB
+    /// follows as acknowledgements come in, and until then [`quota`](Self::quota) is 0.
+    ///
+    /// Returns the messages that are dropped because they are larger than the peer's Maximum Packet Size is now
+    /// [MQTT-3.1.2-24]. Of those with QoS 2, PUBREL is sent, so that their ids can be used again.
+    pub fn resume(&mut self, now: Moment, out: &mut Vec<u8>) -> Vec<Outbound> {
+        let mut dropped = Vec::new();
+        let (limits, outgoing) = (&self.limits, &mut self.session.outgoing);
+        for &id in self.backlog.iter().rev() {
+            let fits = |message: &Outbound| {
+                let length = message.frame.wire_len(&Head::of(message, now), limits.version.has_properties());
+                length <= limits.peer.maximum_packet_size as usize
+            };
+            dropped.extend(outgoing.remove_unless(id, fits));
+        }
+        self.resend(now, out);
+        dropped
+    }
+
+    /// How many QoS 1 and 2 messages may be sent now.
+    #[inline]
+    pub fn quota(&self) -> u16 {
+        if !self.is_open() || !self.backlog.is_empty() {
+            return 0;
+        }
+        // `sent` is never above the maximum, which is a u16.
+        (u32::from(self.limits.peer.receive_maximum)).saturating_sub(self.sent) as u16
+    }
+
+    /// How many of our QoS 1 and 2 messages are not acknowledged completely.
+    pub fn inflight(&self) -> usize {
+        self.session.outgoing.len()
+    }
+
+    /// PUBACK, PUBREC or PUBCOMP.
+    #[inline]
+    pub(super) fn receive_ack(
+        &mut self,
+        now: Moment,
+        kind: PacketType,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Received<'static>, Violation> {
+        let version = self.limits.version;
+        let (id, reason) = ack::read_id_reason(kind, body, version)?;
+        let progress = self.session.outgoing.acknowledge(kind, id, reason);
+        let progress =
+            progress.map_err(|rule| Violation::new(rule).in_packet(kind).value(id.get().into()))?;
+        let received = match progress {
+            Progress::Done { acked, counted } => {
+                self.sent -= u32::from(counted);
+                Received::Acked(acked)
+            }
+            Progress::Release => {
+                ack::write(PacketType::PubRel, id, ReasonCode::Success, version, out);
+                Received::Handled
+            }
+            // The peer waits for PUBREL where we have lost the state. So it ends its wait.
+            Progress::Unknown if kind == PacketType::PubRec && !reason.is_error() => {
+                ack::write(PacketType::PubRel, id, ReasonCode::PacketIdentifierNotFound, version, out);
+                Received::Handled
+            }
+            Progress::Forgotten | Progress::Unknown => Received::Handled,
+        };
+        if !self.backlog.is_empty() {
+            self.resend(now, out);
+        }
+        Ok(received)
+    }
+
+    /// Forgets what was to be sent again.
+    pub(super) fn forget_backlog(&mut self) {
+        self.backlog.clear();
+    }
+
+    /// Sends again from the backlog what the quota allows, up to a bound in bytes but at least one packet.
+    fn resend(&mut self, now: Moment, out: &mut Vec<u8>) {
+        let end = out.len() + RESEND_BYTES;
+        let version = self.limits.version;
+        while let Some(&id) = self.backlog.last() {
+            if out.len() >= end {
+                return;
+            }
+            match self.session.outgoing.resend(id) {
+                Some(Resend::Publish { message, counted }) => {
+                    if self.sent >= self.limits.peer.receive_maximum.into() {
+                        return;
+                    }
+                    self.sent += 1;
+                    *counted = true;
+                    let head = Head { dup: true, packet_id: Some(id), ..Head::of(message, now) };
+                    message.frame.write(&head, version.has_properties(), out);
+                }
+                Some(Resend::Release) => {
+                    ack::write(PacketType::PubRel, id, ReasonCode::Success, version, out);
+                }
+                None => {}
+            }
+            self.backlog.pop();
+        }
+        self.backlog = Vec::new();
+    }
+
+    /// The length of a new message without an alias, or why it cannot be sent.
+    #[inline]
+    fn check(&self, head: &Head<'_>, frame: &Frame) -> Result<usize, Refusal> {
+        let (version, peer) = (self.limits.version, &self.limits.peer);
+        if head.qos > peer.maximum_qos {
+            return Err(Refusal::NotOffered(ReasonCode::QoSNotSupported));
+        }
+        if head.retain && !peer.retain_available {
+            return Err(Refusal::NotOffered(ReasonCode::RetainNotSupported));
+        }
+        let length = frame.wire_len(head, version.has_properties());
+        if length > peer.maximum_packet_size as usize {
+            return Err(Refusal::TooLarge);
+        }
+        Ok(length)
+    }
+
+    /// How to write the topic of a message that has `length` bytes without an alias.
+    #[inline]
+    fn alias(&mut self, frame: &Frame, length: usize) -> Option<Alias> {
+        let peer = &self.limits.peer;
+        if peer.topic_alias_maximum == 0 {
+            return None;
+        }
+        let aliases =
+            self.outbound.get_or_insert_with(|| Box::new(OutboundAliases::new(peer.topic_alias_maximum)));
+        // An assignment makes the packet a little larger.
+        if length + ALIAS_BYTES <= peer.maximum_packet_size as usize {
+            aliases.choose(frame.topic_bytes())
+        } else {
+            aliases.find(frame.topic_bytes())
+        }
+    }
+}
+
+/// Why a message cannot be sent.
+enum Refusal {
+    TooLarge,
+    NotOffered(ReasonCode),
+}
+
+impl Refusal {
+    fn of(self, message: Outbound) -> NotSent {
+        match self {
+            Self::TooLarge => NotSent::TooLarge(message),
+            Self::NotOffered(reason) => NotSent::NotOffered(message, reason),
+        }
+    }
+}
+
+/// What is sent again at once; more follows with the acknowledgements.
+const RESEND_BYTES: usize = 64 * 1024;
+/// The property, and what the two length fields may grow by.
+const ALIAS_BYTES: usize = 3 + 2;

@@ -1,0 +1,80 @@
+//! The table of client slots by client id.
+//!
+//! Relates to: [`ClientSlot`], one for each client id that is connected or has a session; `claim.rs`, which asks for
+//! them. Leaves out: what is in a slot. The table is in shards, so that clients that come and go rarely meet.
+
+use std::array;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use gantline_protocol::ClientId;
+use gantline_transport::sync::Mutex;
+use hashbrown::HashMap;
+
+use super::slot::ClientSlot;
+
+type Shard = HashMap<ClientId, Arc<ClientSlot>, RandomState>;
+
+/// All slots that have a client id.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+}
+
+impl Clients {
+    /// The slot of this client, made if it is missing.
+    pub(crate) fn get_or_insert(&self, id: &ClientId, make: impl FnOnce() -> ClientSlot) -> Arc<ClientSlot> {
+        let mut shard = self.shard(id).lock();
+        if let Some(slot) = shard.get(id) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(make());
+        shard.insert(id.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// Removes a slot whose session has ended, unless somebody waits for it.
+    pub(crate) fn remove(&self, slot: &Arc<ClientSlot>) {
+        let mut shard = self.shard(slot.id()).lock();
+        let removable = slot.with_state(|state| {
+            state.removed |= !state.present && state.session.is_some() && state.claims.is_empty();
+            state.removed
+        });
+        let removed = if removable && shard.get(slot.id()).is_some_and(|found| Arc::ptr_eq(found, slot)) {
+            shard.remove(slot.id())
+        } else {
+            None
+        };
+        if shard.len() < shard.capacity() / 8 {
+            let len = shard.len();
+            shard.shrink_to(len * 2);
+        }
+        drop(shard);
+        // Its memory is freed outside of the lock.
+        drop(removed);
+    }
+
+    /// All slots, as they are one shard after the other.
+    pub(crate) fn all(&self) -> Vec<Arc<ClientSlot>> {
+        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// How many slots there are.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    fn shard(&self, id: &ClientId) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(id) as usize % SHARDS]
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self { shards: array::from_fn(|_| Mutex::default()), hasher: RandomState::default() }
+    }
+}
+
+const SHARDS: usize = 64;

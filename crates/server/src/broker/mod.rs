@@ -1,0 +1,145 @@
+//! The broker: what all connections share, synchronous, without clock and socket.
+//!
+//! [`Broker`] is the whole of it: the clients and their mailboxes ([`clients`], [`slot`]), who has subscribed to what
+//! ([`subscriptions`], [`generations`], [`shared`]), the retained messages ([`retained`]) and what is due when
+//! ([`alarms`]). `publish.rs` brings messages to mailboxes, `subscribing.rs` changes subscriptions, `sessions.rs` says
+//! what becomes of a client when its connection ends.
+//!
+//! Locks are taken in this order: a shard of the client table, a slot, the subscriptions, the retained messages, a
+//! mailbox; never two of one kind, and nothing is woken and no user code runs under any of them. The alarms have a lock
+//! of their own, under which no other is taken.
+//!
+//! Relates to: the tasks around it, which do IO and know the time. Leaves out: everything that waits.
+
+pub(crate) mod alarms;
+mod arena;
+pub(crate) mod clients;
+mod counters;
+mod generations;
+pub(crate) mod patience;
+pub(crate) mod publication;
+pub(crate) mod publish;
+pub(crate) mod retained;
+mod routes;
+pub(crate) mod session;
+pub(crate) mod sessions;
+mod shared;
+pub(crate) mod slot;
+mod subscribing;
+pub(crate) mod subscriptions;
+mod timers;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
+use gantline_protocol::{ClientId, Moment};
+use gantline_transport::Budget;
+use gantline_transport::sync::Mutex;
+use parking_lot::RwLock;
+
+use self::alarms::{Alarm, Alarms};
+use self::clients::Clients;
+use self::counters::Counters;
+use self::generations::Generations;
+use self::retained::RetainedTree;
+use self::slot::ClientSlot;
+use self::subscriptions::{Subscriber, Subscriptions};
+use crate::options::ServerOptions;
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) options: ServerOptions,
+    pub(crate) clients: Clients,
+    subscriptions: RwLock<Subscriptions<Arc<ClientSlot>>>,
+    generations: Generations,
+    pub(crate) retained: RwLock<RetainedTree>,
+    pub(crate) alarms: Alarms,
+    pub(crate) counters: Counters,
+    /// The subscribers in this process, which have no client id.
+    locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
+    budget: Arc<Budget>,
+    next_key: AtomicUsize,
+    /// For when the alarm about retained messages is set.
+    retained_alarm: AtomicU64,
+}
+
+impl Broker {
+    /// A broker without clients.
+    pub(crate) fn new(options: ServerOptions) -> Self {
+        Self {
+            budget: Arc::new(Budget::new(options.memory_budget)),
+            options,
+            clients: Clients::default(),
+            locals: Mutex::default(),
+            subscriptions: RwLock::default(),
+            generations: Generations::default(),
+            retained: RwLock::default(),
+            alarms: Alarms::default(),
+            counters: Counters::default(),
+            next_key: AtomicUsize::new(1),
+            retained_alarm: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// A slot that is in no table.
+    pub(crate) fn new_slot(&self, id: ClientId) -> ClientSlot {
+        // The number orders nothing; it only has to be a new one.
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        ClientSlot::new(key, id, self.options.parked_limits(), Arc::clone(&self.budget))
+    }
+
+    /// Adds a subscriber in this process.
+    pub(crate) fn add_local(&self, slot: &Arc<ClientSlot>) {
+        self.locals.lock().insert(slot.key(), Arc::clone(slot));
+    }
+
+    /// Removes a subscriber in this process, with its subscriptions.
+    pub(crate) fn remove_local(&self, slot: &Arc<ClientSlot>) {
+        self.locals.lock().remove(&slot.key());
+        self.unsubscribe_all(slot);
+        drop(slot.mailbox.close());
+    }
+
+    /// The subscribers in this process.
+    pub(crate) fn locals(&self) -> Vec<Arc<ClientSlot>> {
+        self.locals.lock().values().cloned().collect()
+    }
+
+    /// How many subscriptions there are.
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.subscriptions.read().len()
+    }
+
+    /// How many bytes wait in mailboxes, roughly.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.budget.drawn()
+    }
+
+    /// Removes retained messages that have expired, and sets the next alarm.
+    pub(crate) fn expire_retained(&self, now: Moment) {
+        self.retained_alarm.store(u64::MAX, Ordering::Relaxed);
+        let mut tree = self.retained.write();
+        let removed = tree.remove_expired(now, EXPIRED_AT_ONCE);
+        let next = tree.next_expiry();
+        drop(tree);
+        self.counters.expired.add(removed.len() as u64);
+        self.expect_expiry(next);
+    }
+
+    /// Sets an alarm for when the next retained message expires, unless there is an earlier one.
+    fn expect_expiry(&self, next: Moment) {
+        if next == Moment::NEVER {
+            return;
+        }
+        // A race sets two alarms where one would do.
+        if next.as_millis() < self.retained_alarm.fetch_min(next.as_millis(), Ordering::Relaxed) {
+            self.alarms.set(next, Alarm::Retained);
+        }
+    }
+}
+
+/// Retained messages that are removed under one lock.
+const EXPIRED_AT_ONCE: usize = 1_000;

@@ -1,0 +1,132 @@
+//! Whether publishers wait for a slow client: the quarantine of decision "slow consumers".
+//!
+//! A client that was waited for in vain is *quarantined*: nobody waits for it until its mailbox has stayed below a
+//! quarter for a second, twice as long at each relapse. Relates to: `hold.rs`, the publisher's side; the mailbox, which
+//! says how full it is. Leaves out: the clock.
+
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+
+use gantline_protocol::Moment;
+
+/// The record of one client. A hint for publishers: races between them cost at most one more wait.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// Since when the mailbox has been calm, in milliseconds; [`BUSY`] while it is not, [`TRUSTED`] without quarantine.
+    calm_since: AtomicU64,
+    /// How often the client was quarantined of late.
+    relapses: AtomicU8,
+}
+
+impl Patience {
+    /// Whether nobody is to wait for the client.
+    #[inline]
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.calm_since.load(Ordering::Relaxed) != TRUSTED
+    }
+
+    /// Somebody waited in vain.
+    pub(crate) fn exhaust(&self) {
+        if self.calm_since.swap(BUSY, Ordering::Relaxed) == TRUSTED {
+            let relapses = self.relapses.load(Ordering::Relaxed);
+            self.relapses.store(relapses.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The mailbox was seen. Ends the quarantine when it has been calm, that is below a quarter, for long enough.
+    #[inline]
+    pub(crate) fn observe(&self, is_calm: impl FnOnce() -> bool, now: Moment) {
+        if self.is_exhausted() {
+            self.observe_quarantined(is_calm(), now);
+        }
+    }
+
+    #[cold]
+    fn observe_quarantined(&self, calm: bool, now: Moment) {
+        let (since, now) = (self.calm_since.load(Ordering::Relaxed), now.as_millis());
+        if since < BUSY && now.saturating_sub(since) >= self.term() {
+            // It was calm for long enough before whatever fills it now.
+            self.calm_since.store(TRUSTED, Ordering::Relaxed);
+        } else if !calm {
+            self.calm_since.store(BUSY, Ordering::Relaxed);
+        } else if since == BUSY {
+            self.calm_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the mailbox has to be calm, in milliseconds.
+    fn term(&self) -> u64 {
+        let doublings = self.relapses.load(Ordering::Relaxed).saturating_sub(1);
+        LONGEST_TERM.min(FIRST_TERM << doublings.min(10))
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { calm_since: AtomicU64::new(TRUSTED), relapses: AtomicU8::new(0) }
+    }
+}
+
+const TRUSTED: u64 = u64::MAX;
+const BUSY: u64 = u64::MAX - 1;
+const FIRST_TERM: u64 = 1_000;
+const LONGEST_TERM: u64 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use gantline_protocol::Moment;
+
+    use super::Patience;
+
+    const fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    #[test]
+    fn a_client_is_trusted_again_after_a_second_below_a_quarter() {
+        let patience = Patience::default();
+        assert!(!patience.is_exhausted());
+        patience.exhaust();
+        patience.observe(|| true, at(100));
+        patience.observe(|| true, at(1_099));
+        assert!(patience.is_exhausted());
+        patience.observe(|| true, at(1_100));
+        assert!(!patience.is_exhausted());
+    }
+
+    #[test]
+    fn a_busy_moment_begins_the_second_anew() {
+        let patience = Patience::default();
+        patience.exhaust();
+        patience.observe(|| true, at(0));
+        patience.observe(|| false, at(500));
+        patience.observe(|| true, at(900));
+        patience.observe(|| true, at(1_800));
+        assert!(patience.is_exhausted());
+        patience.observe(|| true, at(1_900));
+        assert!(!patience.is_exhausted());
+    }
+
+    #[test]
+    fn a_long_calm_counts_even_if_nobody_looked() {
+        let patience = Patience::default();
+        patience.exhaust();
+        patience.observe(|| true, at(0));
+        patience.observe(|| false, at(5_000));
+        assert!(!patience.is_exhausted());
+    }
+
+    #[test]
+    fn the_term_doubles_with_each_relapse_up_to_a_minute() {
+        let patience = Patience::default();
+        let mut now = 0;
+        for term in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+            patience.exhaust();
+            patience.observe(|| true, at(now));
+            patience.observe(|| true, at(now + term - 1));
+            assert!(patience.is_exhausted(), "{term}");
+            patience.observe(|| true, at(now + term));
+            assert!(!patience.is_exhausted(), "{term}");
+            now += term;
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The routes that a publisher remembers: who gets the messages of a topic.
+//!
+//! Relates to: [`Generations`], which tell whether a route is still true; [`Publisher`](super::publish::Publisher),
+//! which owns the routes of one connection. Leaves out: matching, and what is done with a route.
+//!
+//! A publisher keeps at most 64 routes or 16 KiB, but at least one, and gives them back when it has been silent for a
+//! while.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use gantline_protocol::QoS;
+use hashbrown::HashTable;
+
+use super::generations::{Generations, Stamp};
+use super::shared::ShareGroup;
+use super::slot::ClientSlot;
+use super::subscriptions::{Matches, Target};
+
+/// Who gets the messages of one topic.
+#[derive(Debug)]
+pub(crate) struct Route {
+    topic: Box<str>,
+    stamp: Stamp,
+    /// Those who have subscribed themselves.
+    pub(crate) targets: Box<[Target<Arc<ClientSlot>>]>,
+    /// The share groups, of each of which one member gets it.
+    pub(crate) groups: Box<[Arc<ShareGroup<Arc<ClientSlot>>>]>,
+    /// Whether all targets get the same bytes, but for the layout: there are no share groups, no subscription
+    /// identifiers, and nobody for whom a QoS 0 message needs work.
+    pub(crate) is_plain: bool,
+    /// Whether there are targets with the layout without properties, and with it.
+    pub(crate) layouts: [bool; 2],
+    /// The lowest of the highest QoS of the targets.
+    pub(crate) lowest: QoS,
+}
+
+impl Route {
+    /// Takes the results of a match.
+    pub(crate) fn new(topic: &str, stamp: Stamp, matches: &mut Matches<Arc<ClientSlot>>) -> Self {
+        let targets: Box<[_]> = matches.targets.drain(..).collect();
+        let groups: Box<[_]> = matches.groups.drain(..).collect();
+        let mut route = Self {
+            topic: topic.into(),
+            stamp,
+            is_plain: groups.is_empty(),
+            layouts: [false; 2],
+            lowest: QoS::ExactlyOnce,
+            targets,
+            groups,
+        };
+        for target in &route.targets {
+            let profile = target.subscriber.profile();
+            route.is_plain &= target.ids.is_none() && !profile.works;
+            route.layouts[usize::from(profile.has_properties)] = true;
+            route.lowest = route.lowest.min(target.qos);
+        }
+        route
+    }
+
+    /// Memory that it holds, in bytes.
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.topic.len() + size_of_val(&*self.targets) + size_of_val(&*self.groups)
+    }
+}
+
+/// The routes of one publisher.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    routes: Vec<Route>,
+    /// Positions in `routes` by topic.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    /// The position that was asked for last: most publishers have one topic, or a few in runs.
+    last: usize,
+    weight: usize,
+}
+
+impl Routes {
+    /// The position of the route of a topic, if there is one that is still true.
+    #[inline]
+    pub(crate) fn find(&mut self, topic: &str, generations: &Generations) -> Option<usize> {
+        let position = match self.routes.get(self.last) {
+            Some(route) if *route.topic == *topic => self.last,
+            _ => self.look_up(topic)?,
+        };
+        generations.is_current(self.routes[position].stamp).then(|| {
+            self.last = position;
+            position
+        })
+    }
+
+    /// Adds a route, in place of one that is no longer true. Returns its position.
+    pub(crate) fn insert(&mut self, route: Route) -> usize {
+        let weight = route.weight();
+        if let Some(position) = self.look_up(&route.topic) {
+            let before = std::mem::replace(&mut self.routes[position], route);
+            self.weight = self.weight - before.weight() + weight;
+            self.last = position;
+            return position;
+        }
+        if self.routes.len() >= MOST_ROUTES || self.weight + weight > MOST_BYTES {
+            self.clear();
+        }
+        let Self { routes, index, hasher, .. } = self;
+        let position = routes.len();
+        let hash = |position: &u32| hasher.hash_one(&*routes[*position as usize].topic);
+        index.insert_unique(hasher.hash_one(&*route.topic), position as u32, hash);
+        routes.push(route);
+        self.weight += weight;
+        self.last = position;
+        position
+    }
+
+    /// The route at a position.
+    #[inline]
+    pub(crate) fn get(&self, position: usize) -> &Route {
+        &self.routes[position]
+    }
+
+    fn clear(&mut self) {
+        self.routes.clear();
+        self.index.clear();
+        self.weight = 0;
+    }
+
+    fn look_up(&self, topic: &str) -> Option<usize> {
+        let is_it = |position: &u32| *self.routes[*position as usize].topic == *topic;
+        self.index.find(self.hasher.hash_one(topic), is_it).map(|position| *position as usize)
+    }
+}
+
+const MOST_ROUTES: usize = 64;
+const MOST_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use gantline_protocol::TopicFilter;
+
+    use super::{MOST_ROUTES, Matches, Route, Routes};
+    use crate::broker::generations::Generations;
+
+    fn route(topic: &str, generations: &Generations) -> Route {
+        Route::new(topic, generations.stamp(topic), &mut Matches::default())
+    }
+
+    #[test]
+    fn a_route_is_found_until_a_subscription_may_change_it() {
+        let (mut routes, generations) = (Routes::default(), Generations::default());
+        let a = routes.insert(route("a/x", &generations));
+        let b = routes.insert(route("b/x", &generations));
+        assert_eq!(routes.find("a/x", &generations), Some(a));
+        generations.changed(&TopicFilter::new("a/+").unwrap());
+        assert_eq!(routes.find("a/x", &generations), None);
+        assert_eq!(routes.find("b/x", &generations), Some(b));
+        assert_eq!(routes.insert(route("a/x", &generations)), a);
+        assert_eq!(routes.find("a/x", &generations), Some(a));
+    }
+
+    #[test]
+    fn routes_are_bounded_in_number_and_bytes() {
+        let (mut routes, generations) = (Routes::default(), Generations::default());
+        for number in 0..1_000 {
+            let topic = format!("a/{number}");
+            let position = routes.insert(route(&topic, &generations));
+            assert!(position < MOST_ROUTES);
+            assert_eq!(routes.find(&topic, &generations), Some(position));
+        }
+        let long = "x".repeat(60_000);
+        routes.insert(route(&long, &generations));
+        assert_eq!(routes.routes.len(), 1);
+        routes.insert(route("a", &generations));
+        assert_eq!((routes.routes.len(), routes.find(&long, &generations)), (1, None));
+    }
+}

@@ -1,0 +1,313 @@
+//! The task of a connection: the one that reads and writes its socket.
+//!
+//! It has three wake sources: the socket, the mailbox, and a timer only while the client is held back. A turn reads
+//! once, handles what is whole, takes from the mailbox, and writes once. Everything else that is timed (keep alive,
+//! will, session expiry) reaches it as an order in the mailbox, so that an idle connection has no timer. Relates to:
+//! `exchange.rs`, what packets lead to; `handshake.rs`, how a connection comes to be. Leaves out: what packets mean.
+//!
+//! Memory of an idle connection, on top of what tokio and the system keep: this task, and the client's slot. A test
+//! below holds the sizes.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use gantline_protocol::{Moment, ServerConnection};
+use gantline_transport::{Framed, FramedError, Taken, Turn, Want};
+use tokio::time::timeout;
+
+use crate::admission::Admission;
+use crate::broker::slot::Order;
+use crate::claim::SessionLease;
+use crate::clock::Clock;
+use crate::exchange::{End, Exchange};
+use crate::hold::{Hold, HoldCredit};
+
+/// A connection whose client was accepted.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    framed: Framed,
+    exchange: Exchange,
+    clock: Clock,
+    hold: Option<Box<Hold>>,
+    credit: HoldCredit,
+    /// Something that came from the mailbox or a replay is not written yet: nothing more is taken.
+    unwritten: bool,
+    /// The server stops: nothing more is read.
+    stopping: bool,
+    admission: Admission,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        framed: Framed,
+        machine: ServerConnection<SessionLease>,
+        clock: Clock,
+        admission: Admission,
+    ) -> Self {
+        let exchange = Exchange::new(admission.broker(), machine);
+        Self {
+            framed,
+            exchange,
+            clock,
+            hold: None,
+            credit: HoldCredit::default(),
+            unwritten: true,
+            stopping: false,
+            admission,
+        }
+    }
+
+    /// Sends what is under way, says that the server stops, and ends.
+    pub(crate) const fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The task that runs the connection to its end. Dropping it ends the connection at once; the session goes back all
+    /// the same.
+    pub(crate) const fn run(self) -> Running {
+        Running(Some(self))
+    }
+
+    /// Says goodbye where that is ours to do, and gives the session back before the peer is waited for.
+    fn finish(self, end: &End) {
+        let Self { mut framed, mut exchange, admission, .. } = self;
+        let (client, peer) = (exchange.slot.id(), framed.info());
+        match end {
+            End::Violated(violation) => tracing::info!(%client, %peer, %violation, "disconnected"),
+            end => tracing::debug!(%client, %peer, ?end, "disconnected"),
+        }
+        if exchange.end(end, framed.out()) {
+            let timeout = exchange.broker.options.close_timeout;
+            tokio::spawn(farewell(framed, timeout, admission));
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = self.clock.now();
+        for _ in 0..TURNS {
+            match self.turn(now, cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+        // Others shall have their turn too.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
+    fn turn(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let read = self.read(now, cx);
+        self.hand_over(now, cx);
+        let mut busy = read?;
+        busy |= self.take(now, cx)?;
+        busy |= self.replay(now);
+        busy |= self.write(cx)?;
+        Ok(busy)
+    }
+
+    /// Reads once and handles what is whole.
+    fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.may_read() {
+            return Ok(false);
+        }
+        let (exchange, mut ended) = (&mut self.exchange, None);
+        let turn = self.framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
+            match exchange.receive(now, frame, out) {
+                Ok(()) => Turn::Continue,
+                Err(end) => {
+                    ended = Some(end);
+                    Turn::Stop
+                }
+            }
+        });
+        match (turn, ended) {
+            (_, Some(end)) => Err(end),
+            (Poll::Pending, None) => Ok(false),
+            (Poll::Ready(Ok(turn)), None) => {
+                let progress = turn.bytes >= PROGRESS;
+                if progress {
+                    exchange.machine.note_received(now);
+                }
+                if progress || turn.frames > 0 {
+                    exchange.slot.hear(now);
+                }
+                Ok(true)
+            }
+            (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
+            (Poll::Ready(Err(FramedError::Closed | FramedError::Io(_))), None) => Err(End::Lost),
+        }
+    }
+
+    /// Whether the socket is read. It is not while the client does not read its answers; nor while the client is held
+    /// back, unless acknowledgements for us may come through that socket: else two clients that publish to each other
+    /// would wait for one another.
+    fn may_read(&self) -> bool {
+        if self.stopping || self.framed.pending_out() > MOST_OUTPUT {
+            return false;
+        }
+        self.hold.is_none() || self.exchange.machine.inflight() > 0 || self.exchange.slot.mailbox.above_half()
+    }
+
+    /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up.
+    fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) {
+        self.exchange.settle(now);
+        if let Some(publisher) = &mut self.exchange.publisher {
+            publisher.after.wake();
+            let filled = &mut publisher.after.filled;
+            if !filled.is_empty() {
+                match &mut self.hold {
+                    Some(hold) => hold.extend(filled.drain(..)),
+                    None => self.hold = self.credit.hold(filled.drain(..), now, self.clock).map(Box::new),
+                }
+                if self.hold.is_some() {
+                    self.exchange.hold();
+                }
+            }
+        }
+        if let Some(hold) = &mut self.hold
+            && hold.poll(now, cx).is_ready()
+        {
+            self.credit.used(hold, now);
+            self.hold = None;
+            self.exchange.release(self.framed.out());
+            // What was not read meanwhile is read now.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Takes what waits in the mailbox. While the output is blocked, orders only.
+    fn take(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Self { framed, exchange, unwritten, .. } = self;
+        let mailbox = &exchange.slot.mailbox;
+        let mut taken = TAKEN.take();
+        let asleep = if *unwritten {
+            let asleep = mailbox.sleep_for_control(cx.waker());
+            if !asleep {
+                mailbox.take_control(&mut taken.control);
+            }
+            asleep
+        } else {
+            let want = Want { once: true, queue: exchange.machine.quota() };
+            let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
+            exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
+            if !asleep {
+                *unwritten = true;
+                exchange.send(now, &mut taken, framed.out());
+            }
+            asleep
+        };
+        let mut orders = std::mem::take(&mut taken.control);
+        let obeyed = orders.drain(..).try_for_each(|order| self.obey(now, order));
+        taken.control = orders;
+        TAKEN.set(taken);
+        obeyed?;
+        if asleep && self.stopping && !self.unwritten && self.framed.pending_out() == 0 {
+            return Err(End::Stopped);
+        }
+        Ok(!asleep)
+    }
+
+    fn obey(&mut self, now: Moment, order: Order) -> Result<(), End> {
+        match order {
+            Order::Kick(reason) => Err(End::Kicked(reason)),
+            Order::Shutdown => {
+                self.stop();
+                Ok(())
+            }
+            Order::KeepAlive => {
+                let machine = &mut self.exchange.machine;
+                machine.handle_timeout(now, self.framed.out()).map_err(End::Violated)
+            }
+            Order::Trim => {
+                self.exchange.trim(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends retained messages in turn with what comes from the mailbox.
+    fn replay(&mut self, now: Moment) -> bool {
+        if !self.exchange.machine.session().has_replay() || self.stopping {
+            return false;
+        }
+        if self.framed.pending_out() > REPLAYED_AT_ONCE {
+            return false;
+        }
+        let out = self.framed.out();
+        let limit = out.len() + REPLAYED_AT_ONCE;
+        let replayed = self.exchange.replay(now, limit, out);
+        self.unwritten |= replayed;
+        replayed
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
+        written.map_err(|_| End::Lost)?;
+        Ok(std::mem::take(&mut self.unwritten))
+    }
+}
+
+/// The future of a connection. Written by hand, because that of an `async fn` would hold the connection twice.
+#[derive(Debug)]
+pub(crate) struct Running(Option<Connection>);
+
+impl Future for Running {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.0 else { return Poll::Ready(()) };
+        let end = ready!(connection.poll(cx));
+        if let Some(connection) = self.0.take() {
+            connection.finish(&end);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Writes what is left and waits for the peer to close: a socket that is closed while something is unread may take the
+/// goodbye back from the network.
+async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
+    let closed = async {
+        if framed.close().await.is_err() {
+            return;
+        }
+        let ignore = |_: &[u8], _: &mut Vec<u8>| Turn::Continue;
+        while poll_fn(|cx| framed.poll_read_turn(cx, ignore)).await.is_ok() {}
+    };
+    // Whoever does not close in time is closed by us.
+    let _ = timeout(limit, closed).await;
+}
+
+thread_local! {
+    /// What is taken from a mailbox in one turn.
+    static TAKEN: Cell<Taken<Order>> = const { Cell::new(Taken::EMPTY) };
+}
+
+/// Turns before others have theirs.
+const TURNS: usize = 8;
+/// Output above which a client that does not read is not read either: 256 KiB.
+const MOST_OUTPUT: usize = 256 << 10;
+/// Bytes in one read that count as a sign of life without a whole packet [MQTT-3.1.2-22]: a large packet on a slow line
+/// is one, a byte now and then is not.
+const PROGRESS: usize = 1 << 10;
+/// What a replay may add to the output in one turn: 64 KiB.
+const REPLAYED_AT_ONCE: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use gantline_protocol::ServerConnection;
+
+    use super::Running;
+    use crate::claim::SessionLease;
+
+    #[test]
+    fn an_idle_connection_stays_within_its_memory_budget() {
+        let sizes = [size_of::<ServerConnection<SessionLease>>(), size_of::<Running>()];
+        assert!(sizes[0] <= 272 && sizes[1] <= 640, "{sizes:?}");
+    }
+}

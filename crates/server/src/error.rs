@@ -1,0 +1,31 @@
+//! What can go wrong with a server, by operation.
+//!
+//! Relates to: [`Server::start`](crate::Server::start) and the calls of [`RunningServer`](crate::RunningServer). Leaves
+//! out: what clients do wrong, which ends their connections and is counted and logged.
+
+use gantline_protocol::EncodeError;
+use gantline_transport::{AddressError, TransportError};
+
+/// Why a server did not start. Nothing is left running.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address to listen on is not one; the error names it and says what is wrong.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// An address cannot be listened on; the error names it.
+    #[error(transparent)]
+    Listen(#[from] TransportError),
+}
+
+/// Why the server did not publish a message of the application.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The message holds something that MQTT cannot carry.
+    #[error("the message cannot be sent: {0}")]
+    Invalid(#[from] EncodeError),
+    /// The server has been shut down.
+    #[error("the server has been shut down")]
+    Stopped,
+}

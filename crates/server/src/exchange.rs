@@ -1,0 +1,342 @@
+//! What packets lead to: the machine of a connection, and the broker behind it.
+//!
+//! Everything here is synchronous and writes into the output that it is given. Relates to: `connection.rs`, which owns
+//! the socket and calls this. Leaves out: bytes, waiting, and what the broker does with a message.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantline_protocol::{
+    AckProperties, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, PacketType, PublishRef, QoS,
+    ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck, Subscribe, SubscribeFilter,
+    SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
+};
+use gantline_transport::{Late, Taken};
+
+use crate::broker::Broker;
+use crate::broker::alarms::Due;
+use crate::broker::publication::Publication;
+use crate::broker::publish::Publisher;
+use crate::broker::retained::{Page, Retained};
+use crate::broker::session::Replay;
+use crate::broker::sessions::Ending;
+use crate::broker::slot::{ClientSlot, Order};
+use crate::claim::SessionLease;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client said goodbye.
+    Left(ReasonCode),
+    /// The client closed the connection, or the network failed.
+    Lost,
+    /// The client broke the protocol.
+    Violated(Violation),
+    /// We end it.
+    Kicked(ReasonCode),
+    /// The server stops.
+    Stopped,
+}
+
+/// The machine of a connection and what it needs of the broker.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) slot: Arc<ClientSlot>,
+    pub(crate) machine: ServerConnection<SessionLease>,
+    /// There while the client publishes.
+    pub(crate) publisher: Option<Box<Publisher>>,
+    /// Acknowledgements that are kept while the client is held back.
+    held: Option<Vec<(Receipt, ReasonCode)>>,
+    /// Whether something was published since the last look.
+    publishes: bool,
+    /// Messages that came and that were handed to somebody, since they were counted last.
+    received: u32,
+    routed: u32,
+}
+
+impl Exchange {
+    pub(crate) fn new(broker: Arc<Broker>, machine: ServerConnection<SessionLease>) -> Self {
+        let slot = Arc::clone(machine.session().slot());
+        Self { broker, slot, machine, publisher: None, held: None, publishes: false, received: 0, routed: 0 }
+    }
+
+    // ---- what comes ----
+
+    /// Handles one packet.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+        let publisher = match &mut self.publisher {
+            Some(publisher) => Some(publisher),
+            None if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) => {
+                let alarm = now.plus(TRIM_AFTER);
+                self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm);
+                Some(self.publisher.insert(Box::new(Publisher::new(Some(&self.slot)))))
+            }
+            None => None,
+        };
+        match (self.machine.receive(now, frame, out).map_err(End::Violated)?, publisher) {
+            (Received::Handled | Received::Acked(_), _) => Ok(()),
+            (Received::Publish(packet, receipt), Some(publisher)) => {
+                let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
+                    self.broker.counters.add_dropped(1);
+                    ReasonCode::TopicNameInvalid
+                } else {
+                    self.received += 1;
+                    self.publishes = true;
+                    match publish(&self.broker, publisher, &packet, now) {
+                        0 => ReasonCode::NoMatchingSubscribers,
+                        receivers => {
+                            self.routed += receivers as u32;
+                            ReasonCode::Success
+                        }
+                    }
+                };
+                match &mut self.held {
+                    None => self.machine.acknowledge(receipt, reason, out),
+                    Some(held) if receipt.delivery().qos() > QoS::AtMostOnce => held.push((receipt, reason)),
+                    Some(_) => {}
+                }
+                Ok(())
+            }
+            (Received::Subscribe(subscribe), publisher) => {
+                settle(&self.broker, publisher.map(|publisher| &mut **publisher), now);
+                self.subscribe(subscribe, out);
+                Ok(())
+            }
+            (Received::Unsubscribe(unsubscribe), publisher) => {
+                settle(&self.broker, publisher.map(|publisher| &mut **publisher), now);
+                self.unsubscribe(unsubscribe, out);
+                Ok(())
+            }
+            (Received::Disconnect(disconnect), _) => Err(self.leave(&disconnect)),
+            // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
+            (Received::Auth(_), _) => {
+                Err(End::Violated(Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth)))
+            }
+            // The machine of a server returns nothing else.
+            (other, _) => {
+                debug_assert!(false, "{other:?}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands over what was published in this turn. The wakers are left to [`wake`](Self::wake).
+    pub(crate) fn settle(&mut self, now: Moment) {
+        settle(&self.broker, self.publisher.as_deref_mut(), now);
+        self.broker.counters.received.add(std::mem::take(&mut self.received).into());
+        self.broker.counters.routed.add(std::mem::take(&mut self.routed).into());
+    }
+
+    /// Keeps acknowledgements from now on.
+    pub(crate) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Gives the acknowledgements that were kept, and those to come at once.
+    pub(crate) fn release(&mut self, out: &mut Vec<u8>) {
+        for (receipt, reason) in self.held.take().unwrap_or_default() {
+            self.machine.acknowledge(receipt, reason, out);
+        }
+    }
+
+    /// Gives memory back if the client has stopped publishing; else looks again later.
+    pub(crate) fn trim(&mut self, now: Moment) {
+        if std::mem::take(&mut self.publishes) {
+            let alarm = now.plus(TRIM_AFTER);
+            self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm);
+        } else {
+            self.publisher = None;
+            self.machine.trim();
+        }
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe, out: &mut Vec<u8>) {
+        let id = subscribe.properties.subscription_identifier.and_then(NonZeroU32::new);
+        let mut replays = Vec::new();
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        for SubscribeFilter { filter, mut options } in subscribe.filters {
+            if let Err(reason) = self.judge(&filter) {
+                reasons.push(reason);
+                continue;
+            }
+            options.maximum_qos = options.maximum_qos.min(self.broker.options.offer.maximum_qos);
+            let replaced = self.broker.subscribe(&self.slot, &filter, options, id);
+            reasons.push(ReasonCode::granted(options.maximum_qos));
+            let replays_retained = match options.retain_handling {
+                RetainHandling::Always => true,
+                RetainHandling::IfNew => !replaced,
+                RetainHandling::Never => false,
+            };
+            // A shared subscription gets no retained messages (section 4.8.2).
+            if replays_retained && !filter.is_shared() {
+                replays.push(Replay { filter, qos: options.maximum_qos, id, after: None });
+            }
+        }
+        let properties = AckProperties::default();
+        self.machine.suback(&SubAck { packet_id: subscribe.packet_id, reasons, properties }, out);
+        for replay in replays {
+            self.machine.session_mut().session_mut().replay(replay);
+        }
+    }
+
+    /// Whether the client may have a subscription to this filter.
+    fn judge(&self, filter: &TopicFilter) -> Result<(), ReasonCode> {
+        let limits = self.machine.limits();
+        if filter.is_shared() && !limits.shared_subscriptions_available {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !limits.wildcard_subscriptions_available {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if is_too_deep(filter.pattern(), self.broker.options.max_topic_levels) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, unsubscribe: Unsubscribe, out: &mut Vec<u8>) {
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in unsubscribe.filters {
+            let removed = self.broker.unsubscribe(&self.slot, &filter);
+            self.machine.session_mut().session_mut().stop_replay(&filter);
+            reasons.push(if removed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
+        }
+        let properties = AckProperties::default();
+        self.machine.unsuback(&UnsubAck { packet_id: unsubscribe.packet_id, reasons, properties }, out);
+    }
+
+    fn leave(&mut self, disconnect: &Disconnect) -> End {
+        if let Some(expiry) = disconnect.properties.session_expiry_interval {
+            let most = self.broker.options.offer.session_expiry_maximum;
+            self.machine.session_mut().set_expiry(expiry.min(most));
+        }
+        End::Left(disconnect.reason)
+    }
+
+    // ---- what goes ----
+
+    /// Sends what was taken from the mailbox. What cannot be sent now goes back to its front.
+    pub(crate) fn send(&mut self, now: Moment, taken: &mut Taken<Order>, out: &mut Vec<u8>) {
+        let (mut expired, mut refused) = (0, 0);
+        for late in taken.late.drain(..) {
+            match late {
+                Late::Finished(frames, _) => out.extend_from_slice(&frames),
+                Late::Message(message) if message.is_expired(now) => expired += 1,
+                Late::Message(message) => {
+                    refused += u32::from(self.machine.publish_once(now, &message, out).is_err());
+                }
+            }
+        }
+        let mut back = Vec::new();
+        for message in taken.queue.drain(..) {
+            if message.is_expired(now) {
+                expired += 1;
+                continue;
+            }
+            match self.machine.publish(now, message, out) {
+                Ok(()) => {}
+                Err(NotSent::NoQuota(message)) => back.push(message),
+                // [MQTT-3.1.2-25]: as if it had been sent.
+                Err(_) => refused += 1,
+            }
+        }
+        if !back.is_empty() {
+            self.slot.mailbox.put_back(back.into_iter());
+        }
+        self.broker.counters.expired.add(expired);
+        self.count_refused(refused);
+    }
+
+    /// Sends retained messages, as far as the client takes them and until `out` holds `limit` bytes. Returns whether
+    /// something was done.
+    pub(crate) fn replay(&mut self, now: Moment, limit: usize, out: &mut Vec<u8>) -> bool {
+        let quota = self.machine.quota();
+        let Some(replay) = self.machine.session_mut().session_mut().current_replay() else { return false };
+        let most = if replay.qos == QoS::AtMostOnce { MOST_REPLAYED } else { MOST_REPLAYED.min(quota.into()) };
+        let bytes = limit.saturating_sub(out.len());
+        if most == 0 || bytes == 0 {
+            return false;
+        }
+        let (qos, ids) = (replay.qos, replay.id.and_then(|id| SubscriptionIds::new(&[id.get()])));
+        let mut messages = Vec::new();
+        let tree = self.broker.retained.read();
+        let page = tree.page(replay.filter.pattern(), replay.after.as_deref(), now, most, bytes, &mut messages);
+        drop(tree);
+        match page {
+            Page::More { last } => replay.after = Some(last),
+            Page::Done => {
+                let filter = replay.filter.clone();
+                self.machine.session_mut().session_mut().stop_replay(&filter);
+            }
+        }
+        let mut refused = 0;
+        for Retained { frame, qos: published, expires } in messages {
+            let qos = published.min(qos);
+            let outbound =
+                Outbound { frame, subscription_ids: ids.clone(), expires, tag: 0, qos, retain: true };
+            // The quota was asked for, so that nothing but its size can be in the way.
+            refused += u32::from(self.machine.publish(now, outbound, out).is_err());
+        }
+        self.count_refused(refused);
+        true
+    }
+
+    fn count_refused(&self, messages: u32) {
+        if messages > 0 {
+            self.slot.count_dropped(messages);
+            self.broker.counters.add_dropped(messages.into());
+        }
+    }
+
+    // ---- the end ----
+
+    /// Says goodbye where the end is ours to explain, and tells the session how it ends. Returns whether there is
+    /// something to be written.
+    pub(crate) fn end(&mut self, end: &End, out: &mut Vec<u8>) -> bool {
+        let nothing = DisconnectProperties::default();
+        let (ending, speaks) = match end {
+            End::Left(ReasonCode::Success) => (Ending::WithoutWill, false),
+            End::Left(_) | End::Lost => (Ending::WithWill, false),
+            End::Violated(violation) => {
+                self.broker.counters.violations.add(1);
+                self.machine.goodbye(violation, out);
+                (Ending::WithWill, true)
+            }
+            End::Kicked(reason) => {
+                self.machine.disconnect(*reason, &nothing, out);
+                (Ending::WithWill, true)
+            }
+            End::Stopped => {
+                self.machine.disconnect(ReasonCode::ServerShuttingDown, &nothing, out);
+                (Ending::WithoutWill, true)
+            }
+        };
+        self.machine.session_mut().ends(ending);
+        speaks
+    }
+}
+
+#[inline]
+fn publish(broker: &Broker, publisher: &mut Publisher, packet: &PublishRef<'_>, now: Moment) -> usize {
+    publisher.publish(broker, &mut Publication::of_packet(packet, now), now)
+}
+
+fn settle(broker: &Broker, publisher: Option<&mut Publisher>, now: Moment) {
+    if let Some(publisher) = publisher {
+        publisher.settle(broker, now);
+    }
+}
+
+#[inline]
+fn is_too_deep(topic: &str, most: u16) -> bool {
+    // A level takes a byte at least, but for the last.
+    topic.len() >= usize::from(most) && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
+}
+
+/// After how much silence a publisher gives its memory back.
+const TRIM_AFTER: Duration = Duration::from_secs(10);
+/// Retained messages that are read under one lock.
+const MOST_REPLAYED: usize = 256;

@@ -1,0 +1,201 @@
+//! The handshake: from an accepted stream to a connection whose client is known.
+//!
+//! A stranger gets a bounded time and may send one bounded CONNECT; what comes behind it stays in the socket until it
+//! is answered. Relates to: `claim.rs`, which gives the session; `connection.rs`, which takes over. Leaves out:
+//! authentication.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use gantline_protocol::codec::Reader;
+use gantline_protocol::{
+    ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, PacketType, ProtocolVersion, ReasonCode, Rule,
+    ServerConnection, Violation,
+};
+use gantline_transport::{Framed, FramedError, Stream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::admission::Admission;
+use crate::broker::Broker;
+use crate::broker::sessions::Terms;
+use crate::claim::claim;
+use crate::clock::Clock;
+use crate::connection::Connection;
+
+/// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
+pub(crate) async fn serve(stream: Stream, admission: Admission, clock: Clock, mut stopping: watch::Receiver<bool>) {
+    let broker = admission.broker();
+    let peer = Arc::clone(stream.info());
+    let shaken = timeout(broker.options.connect_timeout, shake_hands(&broker, stream, admission, clock));
+    let connection = tokio::select! {
+        shaken = shaken => shaken,
+        _ = stopping.wait_for(|stops| *stops) => return,
+    };
+    match connection {
+        Ok(Ok(mut connection)) => {
+            // The order to all may have come too early for this one.
+            if *stopping.borrow() {
+                connection.stop();
+            }
+            drop(tokio::spawn(connection.run()));
+        }
+        Ok(Err(Refused::Told(reason, framed))) => {
+            tracing::info!(%peer, %reason, "refused");
+            let mut framed = framed;
+            let _ = timeout(broker.options.close_timeout, framed.close()).await;
+        }
+        Ok(Err(Refused::Violated(violation))) => {
+            broker.counters.violations.add(1);
+            tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
+        }
+        Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it sent CONNECT"),
+        Err(_) => tracing::info!(%peer, "sent no CONNECT in time"),
+    }
+}
+
+/// Why there is no connection.
+enum Refused {
+    /// The client is told why.
+    Told(ReasonCode, Box<Framed>),
+    /// What came was not CONNECT, or there is no way to answer it.
+    Violated(Violation),
+    /// The client closed, or the network failed.
+    Left,
+}
+
+async fn shake_hands(
+    broker: &Arc<Broker>,
+    stream: Stream,
+    admission: Admission,
+    clock: Clock,
+) -> Result<Connection, Refused> {
+    let options = &broker.options;
+    let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
+    let mut framed = Framed::new(stream, largest);
+    let mut frame = Vec::new();
+    framed.next_frame(&mut frame).await.map_err(|error| match error {
+        FramedError::Violation(violation) => Refused::Violated(violation),
+        FramedError::Closed | FramedError::Io(_) => Refused::Left,
+    })?;
+    let connect = match read(&frame) {
+        Ok(connect) => connect,
+        Err(violation) => return Err(answer(&frame, violation, framed)),
+    };
+    drop(frame);
+    let (version, offer) = (connect.version, &options.offer);
+    let limits = Limits::for_server(&connect, offer);
+    let identified = if admission.exceeds { Err(ReasonCode::QuotaExceeded) } else { judge(&connect, broker) };
+    let id = match identified {
+        Ok(id) => id,
+        Err(reason) => return Err(refuse(reason, version, limits.peer.maximum_packet_size, framed)),
+    };
+    let mut connack = ConnAck::default();
+    limits.describe(offer, &connect, &mut connack.properties);
+    if connect.client_id.is_empty() && version.has_properties() {
+        connack.properties.assigned_client_identifier = Some(id.as_str().to_owned());
+    }
+    let mut lease = claim(broker, clock, &id).await;
+    // From here on nothing waits.
+    let terms = Terms { clean_start: connect.clean_start, will: connect.will.as_ref(), limits: &limits };
+    connack.session_present = lease.begin(&terms);
+    let (now, out) = (clock.now(), framed.out());
+    // A lease that is dropped here ends as a connection that is lost.
+    if connack.encode(version, out).is_err() || out.len() > limits.peer.maximum_packet_size as usize {
+        return Err(Refused::Violated(Rule::PacketTooLarge.into()));
+    }
+    let mut machine = ServerConnection::new(limits, lease, now);
+    if connack.session_present {
+        let dropped = machine.resume(now, out);
+        broker.counters.add_dropped(dropped.len() as u64);
+    }
+    framed.set_max_packet(offer.maximum_packet_size);
+    broker.counters.connected.add(1);
+    tracing::debug!(client = %id, %version, peer = %framed.info(), resumed = connack.session_present, "connected");
+    Ok(Connection::new(framed, machine, clock, admission))
+}
+
+fn read(frame: &[u8]) -> Result<Connect, Violation> {
+    let Some(header) = FixedHeader::parse(frame)? else { return Err(Rule::IncompletePacket.into()) };
+    if header.packet_type != PacketType::Connect {
+        return Err(Violation::new(Rule::FirstPacketNotConnect).in_packet(header.packet_type));
+    }
+    let version = ProtocolVersion::default();
+    header.check_flags(version)?;
+    Connect::decode(&frame[usize::from(header.header_len)..], header.flags, version)
+}
+
+/// The client id, if the server takes a client with this CONNECT.
+fn judge(connect: &Connect, broker: &Broker) -> Result<ClientId, ReasonCode> {
+    let offer = &broker.options.offer;
+    if connect.properties.authentication_method.is_some() {
+        return Err(ReasonCode::BadAuthenticationMethod);
+    }
+    if let Some(will) = &connect.will {
+        if will.qos > offer.maximum_qos {
+            return Err(ReasonCode::QoSNotSupported);
+        }
+        if will.retain && !offer.retain_available {
+            return Err(ReasonCode::RetainNotSupported);
+        }
+        if will.topic.levels().count() > usize::from(broker.options.max_topic_levels) {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+    }
+    if connect.client_id.is_empty() {
+        // [MQTT-3.1.3-8]: before 5.0 an empty id needs a clean session. 3.1 allows none.
+        return if connect.version.has_properties() || (connect.clean_start && connect.version.has_session_present()) {
+            Ok(random_id())
+        } else {
+            Err(ReasonCode::ClientIdentifierNotValid)
+        };
+    }
+    let id = ClientId::new(&connect.client_id).map_err(|_| ReasonCode::ClientIdentifierNotValid)?;
+    if id.fits(connect.version) { Ok(id) } else { Err(ReasonCode::ClientIdentifierNotValid) }
+}
+
+/// Answers a CONNECT that cannot be read, if its version allows that.
+fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
+    if violation.rule == Rule::UnsupportedProtocolVersion {
+        framed.out().extend_from_slice(&UNSUPPORTED_VERSION);
+        return Refused::Told(violation.reason(), Box::new(framed));
+    }
+    match version_of(frame) {
+        Some(version) if version.has_reason_codes() && violation.reason().allowed_in(PacketType::ConnAck) => {
+            tracing::debug!(%violation, "CONNECT cannot be read");
+            refuse(violation.reason(), version, u32::MAX, framed)
+        }
+        // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.
+        _ => Refused::Violated(violation),
+    }
+}
+
+fn refuse(reason: ReasonCode, version: ProtocolVersion, max_packet: u32, mut framed: Framed) -> Refused {
+    let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+    let out = framed.out();
+    if connack.encode(version, out).is_err() || out.len() > max_packet as usize {
+        out.clear();
+    }
+    Refused::Told(reason, Box::new(framed))
+}
+
+/// The version that a CONNECT names, whatever is wrong with the rest of it.
+fn version_of(frame: &[u8]) -> Option<ProtocolVersion> {
+    let header = FixedHeader::parse(frame).ok()??;
+    if header.packet_type != PacketType::Connect {
+        return None;
+    }
+    let mut body = Reader::new(frame.get(usize::from(header.header_len)..)?);
+    let name = body.binary().ok()?;
+    ProtocolVersion::from_wire(name, body.u8().ok()?)
+}
+
+/// An id for a client that brought none.
+fn random_id() -> ClientId {
+    // The keys of a `RandomState` come from the operating system.
+    let random = || u128::from(RandomState::new().hash_one(0_u8));
+    ClientId::from_random(random() << 64 | random())
+}
+
+/// CONNACK with return code 1 in the form before 5.0, which every client can read [MQTT-3.1.2-2].
+const UNSUPPORTED_VERSION: [u8; 4] = [0x20, 2, 0, 1];

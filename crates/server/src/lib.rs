@@ -1,0 +1,48 @@
+//! An embeddable MQTT server for tokio: MQTT 3.1, 3.1.1 and 5.0.
+//!
+//! [`Server`] is configured and started, [`RunningServer`] is the handle: it publishes and subscribes without a client
+//! in between, and shuts down. It runs on whichever runtime you have, with one thread or several.
+//!
+//! ```no_run
+//! use gantline_server::{Message, QoS, Server, ServerOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::new(ServerOptions::default()).listen("mqtt://0.0.0.0:1883").start().await?;
+//! let mut commands = server.subscribe("commands/#", QoS::AtLeastOnce)?;
+//! while let Some(command) = commands.next().await {
+//!     println!("{}", command.topic());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything that a client can fill has a bound, see [`ServerOptions`]; what is lost at a bound is counted, see
+//! [`Stats`].
+//!
+//! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
+//! are tasks that do IO: one for each connection, one for each listener, and one that keeps the time.
+
+mod admission;
+mod broker;
+mod claim;
+mod clock;
+mod connection;
+mod error;
+mod exchange;
+mod handshake;
+mod hold;
+mod local;
+mod memory;
+mod options;
+mod server;
+mod stats;
+mod timekeeper;
+
+pub use gantline_protocol::{Message, QoS, ReasonCode, TopicFilter};
+pub use gantline_transport::{Address, Listener, Overflow, Stream, TcpOptions};
+
+pub use self::error::{PublishError, StartError};
+pub use self::local::LocalSubscription;
+pub use self::options::ServerOptions;
+pub use self::server::{RunningServer, Server};
+pub use self::stats::Stats;

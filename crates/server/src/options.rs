@@ -1,0 +1,255 @@
+//! The options of a server: what it grants, and the bounds of everything that a client can fill.
+//!
+//! Relates to: [`Offer`], the part of it that is negotiated with each client; [`Server`](crate::Server), which takes
+//! them. Leaves out: where the server listens.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use gantline_protocol::{MAXIMUM_PACKET_SIZE, Offer, QoS};
+use gantline_transport::{Address, MailboxLimits, Overflow, TcpOptions};
+
+use crate::memory;
+
+/// How a server behaves. All bounds have defaults, named at their setters.
+///
+/// ```
+/// use std::time::Duration;
+/// use gantline_server::ServerOptions;
+///
+/// let options = ServerOptions::default()
+///     .max_connections(10_000)
+///     .max_packet_size(1 << 20)
+///     .connect_timeout(Duration::from_secs(10));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    pub(crate) offer: Offer,
+    pub(crate) tcp: TcpOptions,
+    pub(crate) max_connections: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_connect_size: u32,
+    pub(crate) max_topic_levels: u16,
+    pub(crate) queue: MailboxLimits,
+    pub(crate) parked_messages: u32,
+    pub(crate) memory_budget: u64,
+    pub(crate) close_timeout: Duration,
+}
+
+impl ServerOptions {
+    /// Where a broker usually listens: `mqtt://0.0.0.0:1883`, for [`Server::listen`](crate::Server::listen).
+    pub fn default_endpoint() -> Address {
+        Address::from(SocketAddr::from(([0, 0, 0, 0], 1883)))
+    }
+
+    /// How many connections there may be at a time. One more is told "quota exceeded" (3.x: "server unavailable").
+    /// Default: no bound but the system's.
+    #[must_use]
+    pub const fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// The largest packet that clients may send, in bytes, fixed header included; told to 5.0 clients. Default 16 MiB;
+    /// 0 is taken for 1. A larger one ends the connection with 0x95.
+    #[must_use]
+    pub const fn max_packet_size(mut self, bytes: u32) -> Self {
+        self.offer.maximum_packet_size = at_least_one(if bytes > MAXIMUM_PACKET_SIZE { MAXIMUM_PACKET_SIZE } else { bytes });
+        self
+    }
+
+    /// The largest CONNECT, in bytes: what a stranger can make the server hold. Default 128 KiB, and never more than
+    /// the [largest packet](Self::max_packet_size).
+    #[must_use]
+    pub const fn max_connect_size(mut self, bytes: u32) -> Self {
+        self.max_connect_size = bytes;
+        self
+    }
+
+    /// How long a new connection has until its CONNECT is there whole, handshakes of the transport included. Default
+    /// 5 s.
+    #[must_use]
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How many QoS 1 and 2 messages of one client may be unacknowledged; told to 5.0 clients, which are disconnected
+    /// with 0x93 if they exceed it. Default 1,024; 0 is taken for 1.
+    #[must_use]
+    pub const fn receive_maximum(mut self, messages: u16) -> Self {
+        self.offer.receive_maximum = if messages == 0 { 1 } else { messages };
+        self
+    }
+
+    /// How many QoS 1 and 2 messages may be under way to one client, if it does not ask for fewer. Default 1,024; 0 is
+    /// taken for 1.
+    #[must_use]
+    pub const fn max_inflight(mut self, messages: u16) -> Self {
+        self.offer.inflight = if messages == 0 { 1 } else { messages };
+        self
+    }
+
+    /// How many messages may wait for one connected client: QoS 0 and QoS 1/2 each. Default 65,536. What happens
+    /// beyond is said by [`overflow`](Self::overflow).
+    #[must_use]
+    pub const fn max_queued_messages(mut self, messages: u32) -> Self {
+        self.queue.once_messages = messages;
+        self.queue.queue_messages = messages;
+        self
+    }
+
+    /// How many bytes may wait for one client, connected or not: QoS 0 and QoS 1/2 each. Default 8 MiB. One message
+    /// may always wait, however large.
+    #[must_use]
+    pub const fn max_queued_bytes(mut self, bytes: u32) -> Self {
+        self.queue.once_bytes = bytes;
+        self.queue.queue_bytes = bytes;
+        self
+    }
+
+    /// How many QoS 1 and 2 messages may wait for a client that is away. Default 10,000.
+    #[must_use]
+    pub const fn max_parked_messages(mut self, messages: u32) -> Self {
+        self.parked_messages = messages;
+        self
+    }
+
+    /// How many bytes may wait for all clients together. Default: a quarter of the memory that the process may use.
+    #[must_use]
+    pub const fn max_queued_bytes_in_all(mut self, bytes: u64) -> Self {
+        self.memory_budget = bytes;
+        self
+    }
+
+    /// What happens to a message for which there is no room. Default [`Overflow::DropOldest`].
+    #[must_use]
+    pub const fn overflow(mut self, overflow: Overflow) -> Self {
+        self.queue.overflow = overflow;
+        self
+    }
+
+    /// How many seconds a session outlives its connection at most; told to 5.0 clients that ask for more. Default
+    /// [`u32::MAX`], for ever. It also bounds the sessions of 3.x clients, which cannot be told.
+    #[must_use]
+    pub const fn session_expiry_max(mut self, seconds: u32) -> Self {
+        self.offer.session_expiry_maximum = seconds;
+        self
+    }
+
+    /// The longest keep alive in seconds; told to 5.0 clients that ask for more, or for none. Default: as they want;
+    /// so is 0.
+    #[must_use]
+    pub const fn keep_alive_max(mut self, seconds: u16) -> Self {
+        self.offer.keep_alive_maximum = NonZeroU16::new(seconds);
+        self
+    }
+
+    /// How many topic aliases a client may set, each of which costs up to 64 KiB. Default 32; 0 for none.
+    #[must_use]
+    pub const fn topic_alias_maximum(mut self, aliases: u16) -> Self {
+        self.offer.topic_alias_maximum = aliases;
+        self
+    }
+
+    /// How many topic aliases the server sets for a client that allows as many. Default 32; 0 for none.
+    #[must_use]
+    pub const fn outgoing_topic_aliases(mut self, aliases: u16) -> Self {
+        self.offer.outgoing_topic_aliases = aliases;
+        self
+    }
+
+    /// How many levels a topic name or filter may have. Default 128. A deeper filter is refused with 0x8F, a message
+    /// to a deeper topic with 0x90; where that cannot be told (QoS 0, 3.x) the message is dropped and counted.
+    #[must_use]
+    pub const fn max_topic_levels(mut self, levels: u16) -> Self {
+        self.max_topic_levels = levels;
+        self
+    }
+
+    /// The highest QoS that clients may publish and subscribe with. Default [`QoS::ExactlyOnce`].
+    #[must_use]
+    pub const fn maximum_qos(mut self, qos: QoS) -> Self {
+        self.offer.maximum_qos = qos;
+        self
+    }
+
+    /// Whether clients may publish retained messages. Default true.
+    #[must_use]
+    pub const fn retain_available(mut self, available: bool) -> Self {
+        self.offer.retain_available = available;
+        self
+    }
+
+    /// Whether clients may subscribe with `+` and `#`. Default true.
+    #[must_use]
+    pub const fn wildcard_subscriptions(mut self, available: bool) -> Self {
+        self.offer.wildcard_subscriptions_available = available;
+        self
+    }
+
+    /// Whether clients may subscribe with `$share`. Default true.
+    #[must_use]
+    pub const fn shared_subscriptions(mut self, available: bool) -> Self {
+        self.offer.shared_subscriptions_available = available;
+        self
+    }
+
+    /// Whether clients may give their subscriptions identifiers. Default true.
+    #[must_use]
+    pub const fn subscription_identifiers(mut self, available: bool) -> Self {
+        self.offer.subscription_identifiers_available = available;
+        self
+    }
+
+    /// How long a connection that ends may take to read what it is told last. Default 2 s.
+    #[must_use]
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// The options of TCP listeners and their connections.
+    #[must_use]
+    pub fn tcp(mut self, tcp: TcpOptions) -> Self {
+        self.tcp = tcp;
+        self
+    }
+
+    /// The bounds of the queue of a connected client.
+    pub(crate) const fn connected_limits(&self) -> MailboxLimits {
+        self.queue
+    }
+
+    /// The bounds of the queue of a client that is away. There is nobody to disconnect, so the oldest message makes
+    /// room where that was the policy.
+    pub(crate) const fn parked_limits(&self) -> MailboxLimits {
+        let overflow = match self.queue.overflow {
+            Overflow::DropNewest => Overflow::DropNewest,
+            Overflow::DropOldest | Overflow::Disconnect => Overflow::DropOldest,
+        };
+        MailboxLimits { queue_messages: self.parked_messages, overflow, ..self.queue }
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            offer: Offer::default(),
+            tcp: TcpOptions::default(),
+            max_connections: usize::MAX,
+            connect_timeout: Duration::from_secs(5),
+            max_connect_size: 128 << 10,
+            max_topic_levels: 128,
+            queue: MailboxLimits::default(),
+            parked_messages: 10_000,
+            memory_budget: memory::available() / 4,
+            close_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+const fn at_least_one(number: u32) -> u32 {
+    if number == 0 { 1 } else { number }
+}

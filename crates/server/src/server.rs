@@ -1,0 +1,348 @@
+//! The server: what applications hold.
+//!
+//! [`Server`] collects what is wanted, [`RunningServer`] is the handle while it runs. Relates to: the broker, which all
+//! tasks share; `handshake.rs`, which gets each accepted stream. Leaves out: what a connection does.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantline_protocol::{Message, Outbound, QoS, TopicError, TopicFilter};
+use gantline_transport::{AcceptBackoff, Address, AddressError, Listener, Stream, accept, bind};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::admission::Admission;
+use crate::broker::Broker;
+use crate::broker::publication::Publication;
+use crate::broker::publish::Publisher;
+use crate::broker::slot::Order;
+use crate::clock::Clock;
+use crate::error::{PublishError, StartError};
+use crate::handshake;
+use crate::hold::HoldCredit;
+use crate::local::LocalSubscription;
+use crate::options::ServerOptions;
+use crate::stats::Stats;
+use crate::timekeeper::keep_time;
+
+/// A server that does not run yet.
+///
+/// ```
+/// use std::time::Duration;
+/// use gantline_server::{Message, Server, ServerOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::new(ServerOptions::default()).listen("mqtt://127.0.0.1:0").start().await?;
+/// println!("listening on {}", server.local_addresses()[0]);
+/// server.publish(Message::new("announcements", "up")?.retain(true)).await?;
+/// server.shutdown(Duration::from_secs(5)).await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    options: ServerOptions,
+    addresses: Vec<Result<Address, AddressError>>,
+    listeners: Vec<Box<dyn Listener>>,
+    workers: Vec<Handle>,
+}
+
+impl Server {
+    /// A server with these options that listens nowhere, which is enough for an application that brings its own
+    /// streams ([`RunningServer::serve`]).
+    pub const fn new(options: ServerOptions) -> Self {
+        Self { options, addresses: Vec::new(), listeners: Vec::new(), workers: Vec::new() }
+    }
+
+    /// Adds an address to listen on: `mqtt://` or `memory://`. Port 0 takes a free one. May be called more than once;
+    /// a bad address is kept for [`start`](Self::start), whose error names it.
+    #[must_use]
+    pub fn listen<A>(mut self, address: A) -> Self
+    where
+        A: TryInto<Address>,
+        A::Error: Into<AddressError>,
+    {
+        self.addresses.push(address.try_into().map_err(Into::into));
+        self
+    }
+
+    /// Adds a listener of your own.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener + 'static) -> Self {
+        self.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// Spreads connections over these runtimes, one after the other, instead of the one that `start` is called on. A
+    /// connection stays on its runtime. They have to outlive the server and need IO and time.
+    #[must_use]
+    pub fn workers(mut self, workers: Vec<Handle>) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Begins to listen. Accepting and timekeeping run on the runtime on which this is called.
+    ///
+    /// # Errors
+    ///
+    /// An address is not one, or cannot be listened on. Then nothing is left running.
+    pub async fn start(self) -> Result<RunningServer, StartError> {
+        let mut listeners = self.listeners;
+        for address in self.addresses {
+            listeners.push(bind(&address?, &self.options.tcp).await?);
+        }
+        let (alive, ended) = mpsc::channel(1);
+        let core = Arc::new(Core {
+            broker: Arc::new(Broker::new(self.options)),
+            clock: Clock::new(),
+            addresses: listeners.iter().map(|listener| listener.local_address()).collect(),
+            stopping: watch::Sender::new(false),
+            alive: Mutex::new(Some(alive)),
+            ended: tokio::sync::Mutex::new(ended),
+            timekeeper: Mutex::new(None),
+        });
+        let timekeeper = tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock));
+        *core.timekeeper.lock() = Some(timekeeper.abort_handle());
+        for listener in listeners {
+            tracing::info!(address = %listener.local_address(), "listening");
+            if let Some(door) = core.door() {
+                tokio::spawn(accept_all(listener, door, self.workers.clone()));
+            }
+        }
+        Ok(RunningServer { core })
+    }
+
+    /// Runs the server until a future is ready, then shuts it down within five seconds.
+    ///
+    /// # Errors
+    ///
+    /// As of [`start`](Self::start).
+    pub async fn run_until<T>(self, until: impl Future<Output = T>) -> Result<T, StartError> {
+        let server = self.start().await?;
+        let result = until.await;
+        server.shutdown(Duration::from_secs(5)).await;
+        Ok(result)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// A server that runs. Clones are handles of the same server; when the last one is dropped, it stops without waiting
+/// for anything.
+#[derive(Clone, Debug)]
+pub struct RunningServer {
+    core: Arc<Core>,
+}
+
+impl RunningServer {
+    /// Where it listens, in the order in which the listeners were added, own listeners first; with the true ports.
+    pub fn local_addresses(&self) -> &[Address] {
+        &self.core.addresses
+    }
+
+    /// Publishes a message of the application, and returns to how many subscribers it goes (a share group is one).
+    ///
+    /// It needs no client. If a subscriber cannot keep up, this waits for it as a publishing client would be held back:
+    /// at most 50 ms. Not cancel safe in the sense that a message is never taken back: dropped while it waits, it is
+    /// published.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be expressed, or the server is shut down.
+    pub async fn publish(&self, message: Message) -> Result<usize, PublishError> {
+        message.check()?;
+        let Core { broker, clock, .. } = &*self.core;
+        if *self.core.stopping.borrow() {
+            return Err(PublishError::Stopped);
+        }
+        let (receivers, filled) = {
+            let now = clock.now();
+            let outbound = Outbound::new(&message, now);
+            let mut publisher = Publisher::default();
+            let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now);
+            publisher.settle(broker, now);
+            publisher.after.wake();
+            (receivers, std::mem::take(&mut publisher.after.filled))
+        };
+        if !filled.is_empty()
+            && let Some(mut hold) = HoldCredit::default().hold(filled.into_iter(), clock.now(), *clock)
+        {
+            poll_fn(|cx| hold.poll(clock.now(), cx)).await;
+        }
+        Ok(receivers)
+    }
+
+    /// Subscribes the application: first come the retained messages, then what is published.
+    ///
+    /// # Errors
+    ///
+    /// The filter is none.
+    pub fn subscribe<F>(&self, filter: F, qos: QoS) -> Result<LocalSubscription, TopicError>
+    where
+        F: TryInto<TopicFilter>,
+        F::Error: Into<TopicError>,
+    {
+        let filter = filter.try_into().map_err(Into::into)?;
+        Ok(LocalSubscription::new(&self.core.broker, self.core.clock, filter, qos))
+    }
+
+    /// Serves a connection that the application has accepted itself. Does nothing but close it if the server is shut
+    /// down or has too many connections. It runs on the runtime on which this is called.
+    pub fn serve(&self, stream: Stream) {
+        if let Some(door) = self.core.door()
+            && let Some(admission) = Admission::new(&door.broker, &door.alive)
+        {
+            tokio::spawn(handshake::serve(stream, admission, door.clock, door.stopping));
+        }
+    }
+
+    /// The state of the server in numbers. It looks at every shard of the client table; once a second is no burden.
+    pub fn stats(&self) -> Stats {
+        let broker = &self.core.broker;
+        let (retained_messages, retained_bytes) = {
+            let tree = broker.retained.read();
+            (tree.count(), tree.bytes())
+        };
+        let counters = &broker.counters;
+        Stats {
+            connections: counters.connections(),
+            sessions: broker.clients.len(),
+            subscriptions: broker.subscription_count(),
+            retained_messages,
+            retained_bytes,
+            queued_bytes: broker.queued_bytes(),
+            connected: counters.connected.get(),
+            refused: counters.refused.get(),
+            messages_received: counters.received.get(),
+            messages_routed: counters.routed.get(),
+            messages_dropped: counters.dropped(),
+            messages_expired: counters.expired.get(),
+            violations: counters.violations.get(),
+        }
+    }
+
+    /// Stops the server and returns when every task of a connection has ended.
+    ///
+    /// No more connections are accepted; 5.0 clients are told 0x8B, and each connection has until the deadline to take
+    /// what waits for it. Whoever has not by then is cut off, which may take the
+    /// [close time-out](ServerOptions::close_timeout) longer. Wills are not published. Cancel safe: called again, it
+    /// goes on waiting.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let core = &self.core;
+        core.stop();
+        core.order(Order::Shutdown);
+        let mut ended = core.ended.lock().await;
+        if tokio::time::timeout(deadline, ended.recv()).await.is_err() {
+            tracing::warn!(connections = core.broker.counters.connections(), "the deadline has passed, cutting off");
+            core.order(Order::Kick(gantline_protocol::ReasonCode::ServerShuttingDown));
+            ended.recv().await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// What all handles share.
+#[derive(Debug)]
+struct Core {
+    broker: Arc<Broker>,
+    clock: Clock,
+    addresses: Vec<Address>,
+    stopping: watch::Sender<bool>,
+    /// Held by every task that has to end before the server has stopped; `None` once it stops.
+    alive: Mutex<Option<mpsc::Sender<()>>>,
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+    timekeeper: Mutex<Option<AbortHandle>>,
+}
+
+/// What an accept loop needs of the server, which it does not keep alive.
+struct Door {
+    broker: Arc<Broker>,
+    clock: Clock,
+    stopping: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+}
+
+impl Core {
+    /// `None` once the server stops.
+    fn door(&self) -> Option<Door> {
+        let alive = self.alive.lock().clone()?;
+        let broker = Arc::clone(&self.broker);
+        Some(Door { broker, clock: self.clock, stopping: self.stopping.subscribe(), alive })
+    }
+
+    /// No more connections are accepted, and hand-shakes end.
+    fn stop(&self) {
+        self.stopping.send_replace(true);
+        drop(self.alive.lock().take());
+    }
+
+    /// Gives an order to every connection.
+    fn order(&self, order: Order) {
+        for slot in self.broker.clients.all().into_iter().chain(self.broker.locals()) {
+            if let Some(waker) = slot.mailbox.push_control(order) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.stop();
+        self.order(Order::Shutdown);
+        if let Some(timekeeper) = self.timekeeper.lock().take() {
+            timekeeper.abort();
+        }
+    }
+}
+
+async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Handle>) {
+    let mut backoff = AcceptBackoff::new();
+    let mut workers = workers.iter().cycle();
+    let mut stopping = door.stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&mut *listener, &mut backoff) => accepted,
+            _ = stopping.wait_for(|stops| *stops) => return,
+        };
+        match accepted {
+            Err(error) => {
+                tracing::error!(address = %listener.local_address(), %error, "nothing more is accepted here");
+                return;
+            }
+            Ok(stream) => {
+                if let Some(admission) = Admission::new(&door.broker, &door.alive) {
+                    welcome(stream, admission, &door, workers.next());
+                }
+            }
+        }
+    }
+}
+
+/// Starts the task of an accepted stream, on a worker if there is one.
+fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Handle>) {
+    let (clock, stopping) = (door.clock, door.stopping.clone());
+    let Some(worker) = worker else {
+        drop(tokio::spawn(handshake::serve(stream, admission, clock, stopping)));
+        return;
+    };
+    match stream.detach() {
+        Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+        Ok(detached) => {
+            worker.spawn(async move {
+                match detached.attach() {
+                    Ok(stream) => handshake::serve(stream, admission, clock, stopping).await,
+                    Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+                }
+            });
+        }
+    }
+}

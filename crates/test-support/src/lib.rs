@@ -1,0 +1,13 @@
+//! What the tests of this workspace share.
+//!
+//! * [`script`] runs golden scripts: behaviour as text.
+//! * [`pair`] holds a client and a server machine on a virtual clock, without sockets.
+//! * [`trace`] writes packets as one line each.
+//! * [`packets`] generates packets, and reads bytes from text.
+//!
+//! Used from `tests/` folders only: in a `#[cfg(test)]` module the crate under test would be linked twice.
+
+pub mod packets;
+pub mod pair;
+pub mod script;
+pub mod trace;
