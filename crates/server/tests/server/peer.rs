@@ -11,15 +11,13 @@ use gantline_protocol::packet::{
     Ack, ConnAck, Connect, Delivery, Disconnect, Packet, Publish, Subscribe, SubscribeFilter, Unsubscribe,
 };
 use gantline_protocol::{
-    AckProperties, DisconnectProperties, FixedHeader, PacketId, PacketType, ProtocolVersion, PublishProperties,
-    SubscribeProperties, SubscriptionOptions, TopicFilter, TopicName, UnsubscribeProperties, Will,
-    WillProperties,
+    AckProperties, DisconnectProperties, FixedHeader, PacketId, PacketType, ProtocolVersion,
+    PublishProperties, SubscribeProperties, SubscriptionOptions, TopicFilter, TopicName,
+    UnsubscribeProperties, Will, WillProperties,
 };
 use gantline_server::{QoS, ReasonCode, RunningServer, Server, ServerOptions, Stream};
 use gantline_transport::memory;
 
-pub(crate) const VERSIONS: [ProtocolVersion; 3] =
-    [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5_0];
 pub(crate) const ALL_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 pub(crate) struct Peer {
@@ -90,14 +88,15 @@ pub(crate) fn lasting(id: &str, seconds: u32) -> Connect {
 /// CONNECT in any version; the session goes on if `clean` is false.
 pub(crate) fn of_version(version: ProtocolVersion, id: &str, clean_start: bool) -> Connect {
     let mut connect = Connect { version, clean_start, ..clean(id) };
-    if version == ProtocolVersion::V5_0 && !clean_start {
+    if version.has_properties() && !clean_start {
         connect.properties.session_expiry_interval = Some(3_600);
     }
     connect
 }
 
 pub(crate) fn will(topic: &str, payload: &str, delay: u32) -> Option<Will> {
-    let properties = WillProperties { will_delay_interval: (delay > 0).then_some(delay), ..WillProperties::default() };
+    let properties =
+        WillProperties { will_delay_interval: (delay > 0).then_some(delay), ..WillProperties::default() };
     Some(Will {
         topic: TopicName::new(topic).unwrap(),
         payload: payload.to_owned().into(),
@@ -191,12 +190,18 @@ impl Peer {
     pub(crate) async fn message(&mut self) -> Publish {
         loop {
             match self.receive().await {
-                Packet::PubRel(ack) => self.ack(Packet::PubComp, ack.packet_id.get(), ReasonCode::Success).await,
+                Packet::PubRel(ack) => {
+                    self.ack(Packet::PubComp, ack.packet_id.get(), ReasonCode::Success).await
+                }
                 Packet::Publish(publish) => {
                     match publish.delivery {
                         Delivery::AtMostOnce => {}
-                        Delivery::AtLeastOnce(id) => self.ack(Packet::PubAck, id.get(), ReasonCode::Success).await,
-                        Delivery::ExactlyOnce(id) => self.ack(Packet::PubRec, id.get(), ReasonCode::Success).await,
+                        Delivery::AtLeastOnce(id) => {
+                            self.ack(Packet::PubAck, id.get(), ReasonCode::Success).await
+                        }
+                        Delivery::ExactlyOnce(id) => {
+                            self.ack(Packet::PubRec, id.get(), ReasonCode::Success).await
+                        }
                     }
                     return *publish;
                 }
@@ -217,6 +222,11 @@ impl Peer {
             texts.push(self.text().await);
         }
         texts
+    }
+
+    /// The next packet, or the end.
+    pub(crate) async fn packet(&mut self) -> Option<Packet> {
+        self.next().await
     }
 
     async fn next(&mut self) -> Option<Packet> {
@@ -252,7 +262,8 @@ impl Peer {
 
     pub(crate) async fn send_bytes(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let written = tokio::time::timeout(PATIENCE, poll_fn(|cx| self.stream.poll_write(cx, bytes))).await;
+            let written =
+                tokio::time::timeout(PATIENCE, poll_fn(|cx| self.stream.poll_write(cx, bytes))).await;
             // A server that has closed reads no more; the test finds out otherwise.
             let Ok(written) = written.expect("the server reads") else { return };
             bytes = &bytes[written..];
@@ -355,7 +366,8 @@ impl Peer {
 
     /// Says goodbye and waits until the server has closed.
     pub(crate) async fn leave(mut self, reason: ReasonCode, expiry: Option<u32>) {
-        let properties = DisconnectProperties { session_expiry_interval: expiry, ..DisconnectProperties::default() };
+        let properties =
+            DisconnectProperties { session_expiry_interval: expiry, ..DisconnectProperties::default() };
         self.send(Packet::Disconnect(Disconnect { reason, properties })).await;
         while self.read().await.is_some() {}
     }
@@ -410,7 +422,8 @@ pub(crate) fn subscribe(
         filter: TopicFilter::new(*filter).unwrap(),
         options: *options,
     });
-    let properties = SubscribeProperties { subscription_identifier: identifier, ..SubscribeProperties::default() };
+    let properties =
+        SubscribeProperties { subscription_identifier: identifier, ..SubscribeProperties::default() };
     Subscribe { packet_id, filters: filters.collect(), properties }
 }
 

@@ -1,0 +1,20 @@
+//! The server as its clients see it, over streams in memory and on virtual time.
+//!
+//! One file per topic; `peer.rs` is the client, which can misbehave. One binary, so that it is linked once. Leaves out:
+//! the real client, with which `gantline` tests both.
+
+mod connect;
+mod inflight;
+mod keep_alive;
+mod local;
+mod peer;
+mod publish;
+mod retained;
+mod runtimes;
+mod sessions;
+mod shared;
+mod shutdown;
+mod slow;
+mod subscribe;
+mod takeover;
+mod wills;

@@ -1,0 +1,184 @@
+//! Share groups: one member gets each message.
+
+use std::collections::BTreeSet;
+
+use gantline_protocol::packet::{Packet, Publish};
+use gantline_server::{QoS, ReasonCode, RunningServer};
+
+use crate::peer::{
+    ALL_QOS, Peer, clean, client, connected, lasting, options, seconds_pass, server, subscriber, text,
+};
+
+const FILTER: &str = "$share/g/t/+";
+
+async fn members(server: &RunningServer, count: usize, qos: QoS) -> Vec<Peer> {
+    let mut members = Vec::new();
+    for number in 0..count {
+        members.push(subscriber(server, clean(&format!("member-{number}")), &[FILTER], qos).await);
+    }
+    members
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_take_turns_and_each_message_comes_once() {
+    let server = server().await;
+    let mut members = members(&server, 3, QoS::ExactlyOnce).await;
+    let mut other = client(&server, "publisher").await;
+    for qos in ALL_QOS {
+        for number in 0..30 {
+            other.publish("t/u", &number.to_string(), qos).await;
+        }
+        other.ping().await;
+        let mut seen = BTreeSet::new();
+        for member in &mut members {
+            for _ in 0..10 {
+                assert!(seen.insert(member.text().await));
+            }
+        }
+        assert_eq!(seen.len(), 30);
+    }
+    for member in &mut members {
+        member.expect(gantline_protocol::PacketType::PubRel).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_group_and_each_subscription_gets_its_own_copy() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    peer.subscribe_with(&[("$share/g/t", options(QoS::AtLeastOnce))], Some(1)).await;
+    peer.subscribe_with(&[("$share/h/t", options(QoS::AtLeastOnce))], Some(2)).await;
+    peer.subscribe_with(&[("t", options(QoS::AtLeastOnce))], Some(3)).await;
+    client(&server, "b").await.publish("t", "x", QoS::AtLeastOnce).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.extend(peer.message().await.properties.subscription_identifiers);
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3]);
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_subscription_gets_no_retained_messages() {
+    let server = server().await;
+    let mut other = client(&server, "b").await;
+    other.publish_retained("t/u", "kept", QoS::AtMostOnce).await;
+    let mut peer = subscriber(&server, clean("a"), &[FILTER], QoS::AtLeastOnce).await;
+    peer.hears_nothing().await;
+    other.publish("t/u", "live", QoS::AtMostOnce).await;
+    assert_eq!(peer.text().await, "live");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_local_on_a_shared_subscription_is_a_violation() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    // Written by hand: the codec refuses to.
+    peer.send_bytes(&[0x82, 16, 0, 1, 0, 0, 10]).await;
+    peer.send_bytes(b"$share/g/t").await;
+    peer.send_bytes(&[0b100]).await;
+    peer.is_disconnected(ReasonCode::ProtocolError).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_are_away_are_passed_over_as_long_as_one_is_there() {
+    let server = server().await;
+    let away = lasting("away", 100);
+    subscriber(&server, away.clone(), &[FILTER], QoS::AtLeastOnce).await.is_lost().await;
+    let mut here = members(&server, 2, QoS::AtLeastOnce).await;
+    let mut other = client(&server, "publisher").await;
+    for number in 0..20 {
+        other.publish("t/u", &number.to_string(), QoS::AtLeastOnce).await;
+    }
+    for member in &mut here {
+        member.texts(10).await;
+        member.hears_nothing().await;
+    }
+    drop(here);
+    crate::peer::settle().await;
+    // With nobody there it waits for the one that may come back; QoS 0 does not.
+    assert_eq!(other.publish("t/u", "waits", QoS::AtLeastOnce).await, ReasonCode::Success);
+    other.publish("t/u", "lost", QoS::AtMostOnce).await;
+    let mut peer = connected(&server, away).await;
+    assert_eq!(peer.text().await, "waits");
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_did_not_take_goes_to_others_when_its_session_ends() {
+    let server = server().await;
+    let mut connect = lasting("leaving", 10);
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(2);
+    let mut leaving = subscriber(&server, connect, &[FILTER], QoS::AtLeastOnce).await;
+    let mut other = client(&server, "publisher").await;
+    for number in 0..5 {
+        other.publish("t/u", &number.to_string(), QoS::AtLeastOnce).await;
+    }
+    // One is complete, one in flight, three queued.
+    assert_eq!(leaving.text().await, "0");
+    leaving.ping().await;
+    leaving.is_lost().await;
+    let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::AtLeastOnce).await;
+    seconds_pass(9).await;
+    stays.hears_nothing().await;
+    seconds_pass(2).await;
+    let texts: BTreeSet<String> = stays.texts(4).await.into_iter().collect();
+    assert_eq!(texts, ["1", "2", "3", "4"].map(str::to_owned).into());
+    stays.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_qos_2_message_that_was_sent_is_not_given_to_another() {
+    let server = server().await;
+    let mut leaving = subscriber(&server, clean("leaving"), &[FILTER], QoS::ExactlyOnce).await;
+    client(&server, "publisher").await.publish("t/u", "x", QoS::ExactlyOnce).await;
+    let Publish { .. } = leaving.publish_packet().await;
+    let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::ExactlyOnce).await;
+    leaving.is_lost().await;
+    stays.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_leaves_the_group_gets_nothing_more_from_it() {
+    let server = server().await;
+    let mut members = members(&server, 3, QoS::AtLeastOnce).await;
+    let mut other = client(&server, "publisher").await;
+    assert_eq!(members[1].unsubscribe(&[FILTER]).await, [ReasonCode::Success]);
+    for number in 0..10 {
+        other.publish("t/u", &number.to_string(), QoS::AtLeastOnce).await;
+    }
+    members[1].hears_nothing().await;
+    for member in [0, 2] {
+        members[member].texts(5).await;
+    }
+    members.truncate(2);
+    crate::peer::settle().await;
+    for number in 0..10 {
+        other.publish("t/u", &number.to_string(), QoS::AtMostOnce).await;
+        assert_eq!(members[0].text().await, number.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_highest_qos_of_the_chosen_member_counts() {
+    let server = server().await;
+    let mut members = Vec::new();
+    for (number, qos) in ALL_QOS.into_iter().enumerate() {
+        members.push(subscriber(&server, clean(&number.to_string()), &[FILTER], qos).await);
+    }
+    let mut other = client(&server, "publisher").await;
+    for _ in 0..3 {
+        other.publish("t/u", "x", QoS::ExactlyOnce).await;
+    }
+    for (mut member, qos) in members.into_iter().zip(ALL_QOS) {
+        let message = member.message().await;
+        assert_eq!((message.delivery.qos(), text(&message).as_str()), (qos, "x"));
+        if let Some(id) = message.delivery.packet_id()
+            && qos == QoS::ExactlyOnce
+        {
+            assert!(matches!(member.receive().await, Packet::PubRel(ack) if ack.packet_id == id));
+        }
+        member.hears_nothing().await;
+    }
+}

@@ -1,0 +1,290 @@
+//! Slow consumers: bounds, holding back, and who must not suffer from whom.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use gantline_protocol::packet::{Delivery, Packet};
+use gantline_protocol::{PacketType, ProtocolVersion};
+use gantline_server::{Overflow, QoS, ReasonCode, ServerOptions};
+use tokio::time::Instant;
+
+use crate::peer::{
+    Peer, clean, client, encoded, publish, seconds_pass, server, server_with, settle, subscriber, text,
+};
+
+/// Sends PINGREQs without reading, then reads the answers.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_gets_all_answers() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    const PINGS: usize = 300_000;
+    let bytes = encoded((0..PINGS).map(|_| Packet::PingReq), ProtocolVersion::default());
+    let mut rest = &bytes[..];
+    // As much as goes without reading.
+    while let Ok(()) = tokio::time::timeout(Duration::from_millis(5), peer.send_bytes(&rest[..2])).await {
+        rest = &rest[2..];
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let sent = (bytes.len() - rest.len()) / 2;
+    assert!(sent < PINGS, "the server reads without bound");
+    for number in 0..sent {
+        assert_eq!(peer.receive().await, Packet::PingResp, "{number}");
+    }
+}
+
+/// Two clients with tiny mailboxes publish QoS 1 to each other as fast as they can.
+#[tokio::test(start_paused = true)]
+async fn two_clients_that_publish_to_each_other_do_not_lock_up() {
+    let server = server_with(ServerOptions::default().max_queued_messages(8).receive_maximum(100)).await;
+    let mut peers = Vec::new();
+    for (own, other) in [("a", "b"), ("b", "a")] {
+        let mut connect = clean(own);
+        connect.properties.receive_maximum = NonZeroU16::new(2);
+        let peer = subscriber(&server, connect, &[own], QoS::AtLeastOnce).await;
+        peers.push(tokio::spawn(talk(peer, other)));
+    }
+    for peer in peers {
+        assert_eq!(peer.await.unwrap(), 2_000);
+    }
+}
+
+/// Publishes 2,000 messages, 50 at a time, acknowledges whatever comes, and returns how many were acknowledged.
+async fn talk(mut peer: Peer, to: &str) -> usize {
+    let (mut sent, mut acknowledged) = (0, 0);
+    while acknowledged < 2_000 {
+        while sent < 2_000 && sent - acknowledged < 50 {
+            let publish = peer.made(to, "x", QoS::AtLeastOnce);
+            peer.send(Packet::Publish(Box::new(publish))).await;
+            sent += 1;
+        }
+        match peer.receive().await {
+            Packet::PubAck(_) => acknowledged += 1,
+            Packet::Publish(publish) => {
+                let id = publish.delivery.packet_id().unwrap().get();
+                peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_floods_its_own_subscription_goes_on() {
+    let server = server_with(ServerOptions::default().max_queued_messages(16)).await;
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut peer = subscriber(&server, clean("a"), &["t"], qos).await;
+        for round in 0..20 {
+            let packets: Vec<_> =
+                (0..40).map(|_| Packet::Publish(Box::new(peer.made("t", "x", qos)))).collect();
+            peer.send_bytes(&encoded(packets, ProtocolVersion::default())).await;
+            peer.send(Packet::PingReq).await;
+            loop {
+                match peer.receive().await {
+                    Packet::PingResp => break,
+                    Packet::Publish(publish) => {
+                        if let Delivery::AtLeastOnce(id) = publish.delivery {
+                            peer.ack(Packet::PubAck, id.get(), ReasonCode::Success).await;
+                        }
+                    }
+                    Packet::PubAck(_) => {}
+                    other => panic!("{round}: {other:?}"),
+                }
+            }
+        }
+        peer.goes().await;
+    }
+}
+
+/// A subscriber that has one message in flight, which it does not acknowledge, and `queued` behind it.
+async fn stuck(server: &gantline_server::RunningServer, other: &mut Peer, queued: usize) -> (Peer, u16) {
+    let mut connect = clean("stuck");
+    connect.properties.receive_maximum = NonZeroU16::new(1);
+    let mut peer = subscriber(server, connect, &["t"], QoS::AtLeastOnce).await;
+    other.publish("t", "first", QoS::AtLeastOnce).await;
+    let id = peer.publish_packet().await.delivery.packet_id().unwrap().get();
+    for number in 0..queued {
+        other.publish("t", &number.to_string(), QoS::AtLeastOnce).await;
+    }
+    (peer, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_makes_room_by_default() {
+    let server = server_with(ServerOptions::default().max_queued_messages(10)).await;
+    let mut other = client(&server, "b").await;
+    let (mut peer, id) = stuck(&server, &mut other, 25).await;
+    assert_eq!(server.stats().messages_dropped, 15);
+    peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
+    assert_eq!(peer.texts(10).await, (15..25).map(|number| number.to_string()).collect::<Vec<_>>());
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_is_dropped_if_that_is_the_policy() {
+    let options = ServerOptions::default().max_queued_messages(10).overflow(Overflow::DropNewest);
+    let server = server_with(options).await;
+    let mut other = client(&server, "b").await;
+    let (mut peer, id) = stuck(&server, &mut other, 25).await;
+    assert_eq!(server.stats().messages_dropped, 15);
+    peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
+    assert_eq!(peer.texts(10).await, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_is_disconnected_if_that_is_the_policy() {
+    let options = ServerOptions::default().max_queued_messages(10).overflow(Overflow::Disconnect);
+    let server = server_with(options).await;
+    let mut other = client(&server, "b").await;
+    let (mut peer, _) = stuck(&server, &mut other, 10).await;
+    assert_eq!(server.stats().messages_dropped, 0);
+    peer.hears_nothing().await;
+    other.publish("t", "too many", QoS::AtLeastOnce).await;
+    assert_eq!(server.stats().messages_dropped, 1);
+    peer.is_disconnected(ReasonCode::QuotaExceeded).await;
+    // The next connection of the client begins anew.
+    client(&server, "stuck").await.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_bounded_too_and_one_message_always_has_room() {
+    let server = server_with(ServerOptions::default().max_queued_bytes(10_000)).await;
+    let mut other = client(&server, "b").await;
+    let (mut peer, id) = stuck(&server, &mut other, 0).await;
+    for size in [3_000, 3_000, 3_000, 3_000, 50_000] {
+        other.publish("t", &"x".repeat(size), QoS::AtLeastOnce).await;
+    }
+    assert_eq!(server.stats().messages_dropped, 4);
+    peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
+    assert_eq!(peer.text().await.len(), 50_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn qos_0_for_a_client_that_does_not_read_is_bounded_and_counted() {
+    let server = server_with(ServerOptions::default().max_queued_messages(50)).await;
+    let mut peer = subscriber(&server, clean("a"), &["t"], QoS::AtMostOnce).await;
+    let mut other = client(&server, "b").await;
+    for number in 0..1_000 {
+        other.publish("t", &format!("{number:04000}"), QoS::AtMostOnce).await;
+    }
+    other.ping().await;
+    let dropped = server.stats().messages_dropped;
+    assert!(dropped > 700, "{dropped}");
+    let mut last = None;
+    for _ in 0..1_000 - dropped {
+        let number: u32 = peer.text().await.parse().unwrap();
+        assert!(last.is_none_or(|last| last < number));
+        last = Some(number);
+    }
+    assert_eq!(last, Some(999));
+    peer.hears_nothing().await;
+    assert_eq!(server.stats().queued_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_frozen_client_delays_nobody_for_more_than_50_ms() {
+    let server = server_with(ServerOptions::default().max_queued_messages(20)).await;
+    let mut other = client(&server, "b").await;
+    let (frozen, _) = stuck(&server, &mut other, 0).await;
+    let mut quick = subscriber(&server, clean("quick"), &["t"], QoS::AtLeastOnce).await;
+    let mut publishers = [other, client(&server, "c").await, client(&server, "d").await];
+    let began = Instant::now();
+    for round in 0..100 {
+        for publisher in &mut publishers {
+            let before = Instant::now();
+            publisher.publish("t", &round.to_string(), QoS::AtLeastOnce).await;
+            quick.text().await;
+            assert!(before.elapsed() <= Duration::from_millis(51), "{:?}", before.elapsed());
+        }
+    }
+    // Once each at most, and behind the first nobody is waited for.
+    assert!(began.elapsed() <= Duration::from_millis(160), "{:?}", began.elapsed());
+    drop(frozen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_is_held_back_as_long_as_its_receiver_makes_progress() {
+    let server = server_with(ServerOptions::default().max_queued_messages(100).receive_maximum(20)).await;
+    let mut connect = clean("slow");
+    connect.properties.receive_maximum = NonZeroU16::new(10);
+    let mut slow = subscriber(&server, connect, &["t"], QoS::AtLeastOnce).await;
+    let mut fast = client(&server, "fast").await;
+    let publisher = tokio::spawn(async move {
+        let (mut sent, mut open) = (0, 0);
+        while sent < 2_000 || open > 0 {
+            while sent < 2_000 && open < 20 {
+                let publish = fast.made("t", &sent.to_string(), QoS::AtLeastOnce);
+                fast.send(Packet::Publish(Box::new(publish))).await;
+                sent += 1;
+                open += 1;
+            }
+            fast.expect(PacketType::PubAck).await;
+            open -= 1;
+        }
+    });
+    for number in 0..2_000 {
+        if number % 10 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(slow.text().await, number.to_string());
+    }
+    publisher.await.unwrap();
+    assert_eq!(server.stats().messages_dropped, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_of_all_clients_bounds_them_together() {
+    let server = server_with(ServerOptions::default().max_queued_bytes_in_all(100_000)).await;
+    let mut other = client(&server, "b").await;
+    let mut peers = Vec::new();
+    for number in 0..20 {
+        let mut connect = clean(&number.to_string());
+        connect.properties.receive_maximum = NonZeroU16::new(1);
+        peers.push(subscriber(&server, connect, &["t"], QoS::AtLeastOnce).await);
+    }
+    for _ in 0..20 {
+        other.publish("t", &"x".repeat(2_000), QoS::AtLeastOnce).await;
+    }
+    let stats = server.stats();
+    assert!(stats.queued_bytes <= 100_000 && stats.messages_dropped > 0, "{stats:?}");
+    drop(peers);
+    settle().await;
+    assert_eq!(server.stats().queued_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_given_up_if_it_is_silent_too() {
+    let server = server().await;
+    let mut connect = clean("a");
+    connect.keep_alive = 10;
+    let peer = subscriber(&server, connect, &["t"], QoS::AtMostOnce).await;
+    let mut other = client(&server, "b").await;
+    for _ in 0..100 {
+        other.publish("t", &"x".repeat(4_000), QoS::AtMostOnce).await;
+    }
+    seconds_pass(18).await;
+    assert_eq!(server.stats().connections, 1);
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_large_messages_comes_whole_to_a_reader_that_keeps_up() {
+    let server = server().await;
+    let mut peer = subscriber(&server, clean("a"), &["t"], QoS::AtMostOnce).await;
+    let mut other = client(&server, "b").await;
+    let sender = tokio::spawn(async move {
+        for number in 0..200_u32 {
+            let size = 1 + (number as usize * 7_919) % 150_000;
+            let payload = format!("{number:0size$}");
+            other.send(Packet::Publish(Box::new(publish("t", &payload, Delivery::AtMostOnce)))).await;
+        }
+        other.ping().await;
+    });
+    for number in 0..200_u32 {
+        assert_eq!(text(&peer.message().await).parse(), Ok(number));
+    }
+    sender.await.unwrap();
+}
