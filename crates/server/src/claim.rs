@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use gantline_protocol::{ClientId, Session};
+use gantline_protocol::{ClientId, Moment, Session};
 
 use crate::broker::Broker;
 use crate::broker::session::ClientSession;
@@ -90,8 +90,7 @@ pub(crate) struct SessionLease {
 impl SessionLease {
     /// Begins the connection; returns whether the session goes on from an earlier one. From here on the end of the
     /// lease is the end of a connection that was lost, unless [`ends`](Self::ends) says otherwise.
-    pub(crate) fn begin(&mut self, terms: &Terms<'_>) -> bool {
-        let now = self.clock.now();
+    pub(crate) fn begin(&mut self, terms: &Terms<'_>, now: Moment) -> bool {
         self.expiry = terms.limits.session_expiry_interval;
         self.ending = Ending::WithWill;
         self.broker.begin(&self.slot, &mut self.session, terms, now)

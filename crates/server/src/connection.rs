@@ -247,8 +247,9 @@ impl Connection {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
-        written.map_err(|_| End::Lost)?;
-        Ok(std::mem::take(&mut self.unwritten))
+        let written = written.map_err(|_| End::Lost)?;
+        // Reading, the mailbox and a replay may have waited for this.
+        Ok(std::mem::take(&mut self.unwritten) || written > 0)
     }
 }
 

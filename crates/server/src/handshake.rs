@@ -98,8 +98,9 @@ async fn shake_hands(
     let mut lease = claim(broker, clock, &id).await;
     // From here on nothing waits.
     let terms = Terms { clean_start: connect.clean_start, will: connect.will.as_ref(), limits: &limits };
-    connack.session_present = lease.begin(&terms);
-    let (now, out) = (clock.now(), framed.out());
+    let now = clock.now();
+    connack.session_present = lease.begin(&terms, now);
+    let out = framed.out();
     // A lease that is dropped here ends as a connection that is lost.
     if connack.encode(version, out).is_err() || out.len() > limits.peer.maximum_packet_size as usize {
         return Err(Refused::Violated(Rule::PacketTooLarge.into()));

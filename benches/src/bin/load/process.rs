@@ -23,9 +23,18 @@ pub(crate) fn usage(pid: u32) -> Option<Usage> {
 
 /// Resident memory of process `pid` in bytes.
 pub(crate) fn resident(pid: u32) -> Option<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most that was ever resident of process `pid`, in bytes.
+pub(crate) fn highest_resident(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().ok()?;
+    let amount = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = amount.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kilobytes * 1024)
 }
 

@@ -74,21 +74,16 @@ impl Report {
     /// The cases in columns, under the names of their figures.
     fn table(&self) -> String {
         let Some(first) = self.cases.first() else { return String::new() };
-        let names = first.figures.iter().map(|(name, _)| name.as_str()).collect();
-        let values = |case: &'_ Self| -> Vec<String> {
-            case.figures.iter().map(|(_, value)| value.trim_matches('"').to_owned()).collect()
-        };
-        let rows: Vec<_> = self.cases.iter().map(values).collect();
-        let mut lines: Vec<Vec<&str>> = vec![names];
-        lines.extend(rows.iter().map(|row| row.iter().map(String::as_str).collect()));
-        let columns = first.figures.len();
-        let width = |column| lines.iter().filter_map(|line| line.get(column)).map(|it| it.len()).max();
-        let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let mut lines = vec![first.figures.iter().map(|(name, _)| name.as_str()).collect()];
+        for case in &self.cases {
+            lines.push(case.figures.iter().map(|(_, value)| value.trim_matches('"')).collect::<Vec<_>>());
+        }
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+        let widths: Vec<_> = (0..first.figures.len()).filter_map(width).collect();
         let mut text = String::new();
         for line in &lines {
-            let cells: Vec<_> =
-                line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+            let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
         }
         text.push('\n');
         text

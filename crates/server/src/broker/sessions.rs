@@ -147,12 +147,16 @@ impl Broker {
             self.end_session(slot, &mut session, now);
         }
         session.flows.trim();
-        let mut lost = 0;
+        let (mut lost, mut void) = (0, Vec::new());
         let (will, next, epoch, expires, will_due) = slot.with_state(|state| {
-            slot.set_profile(Profile { epoch: state.epoch, ..Profile::AWAY });
+            // The layout stays: routes that are found meanwhile have to be true when the client comes back.
+            let has_properties = state.had_properties;
+            slot.set_profile(Profile { epoch: state.epoch, has_properties, ..Profile::AWAY });
             slot.set_silence(0);
             if ends {
                 state.present = false;
+                // What the connection was told and did not see is not for the next one.
+                slot.mailbox.take_control(&mut void);
             } else {
                 lost = slot.mailbox.park(self.options.parked_limits()).1;
             }
