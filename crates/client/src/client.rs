@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 
 use crate::command::{Command, Goodbye};
 use crate::connecting;
-use crate::error::{ConnectError, ConnectionError};
+use crate::error::{ConnectError, ConnectionError, ReauthenticateError};
 use crate::event::{ConnectionInfo, Event, Events};
 use crate::options::ConnectOptions;
 use crate::publish::Publish;
+use crate::reauthenticate;
 use crate::request::{Disconnect, Subscribe, Unsubscribe};
 use crate::shared::Shared;
 use crate::subscription::Messages;
@@ -171,6 +172,21 @@ impl Client {
                 handle(event).await;
             }
         })
+    }
+
+    /// Authenticates again on the present connection, with the [method](ConnectOptions::authentication) that it was made
+    /// with: because a token expires, say. Everything else goes on meanwhile. One at a time.
+    ///
+    /// The method runs in this future. **Not cancel safe:** the server cannot be asked to forget an exchange that has
+    /// begun, so a future that is dropped from then on ends the connection, with
+    /// [`AuthenticationFailure::Abandoned`](crate::AuthenticationFailure::Abandoned) as its cause. A time-out around it is
+    /// therefore a bound for the server too; there is none otherwise.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReauthenticateError`]. When the exchange fails, the connection is over [MQTT-4.12.1-2].
+    pub async fn reauthenticate(&self) -> Result<(), ReauthenticateError> {
+        reauthenticate::reauthenticate(self.shared()).await
     }
 
     /// Pings the server; resolves with how long the answer took.

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::dispatch::StreamId;
 use crate::error::RequestFailed;
+use crate::reauthenticate::Order;
 
 /// One order to the driver.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Acknowledge,
     /// Ping, and say how long the answer took.
     Ping(oneshot::Sender<Duration>),
+    /// A step of authenticating again.
+    Authenticate(Box<Order>),
     /// Say when everything that was accepted before is written.
     Flush(oneshot::Sender<()>),
     /// Write what was accepted before, say goodbye and close.

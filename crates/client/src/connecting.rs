@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantline_protocol::{
-    ClientConnection, ConnAckProperties, Connected, FixedHeader, Moment, PacketType, ProtocolVersion,
-    ReasonCode, Received, Rule, Violation,
+    ClientConnection, ConnAckProperties, Connected, Disconnect, DisconnectProperties, FixedHeader, Moment,
+    Packet, PacketType, ProtocolVersion, ReasonCode, Received, Rule, Violation,
 };
 use gantline_transport::{Framed, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
+use crate::authentication::Conversation;
 use crate::dispatch::Effects;
 use crate::driver::Driver;
-use crate::error::{ConnectError, ConnectStage, Refusal};
+use crate::error::{AuthenticationFailure, ConnectError, ConnectStage, Refusal};
 use crate::event::{ConnectionInfo, Event};
 use crate::options::{ConnectOptions, OptionsError};
 use crate::session::Lease;
@@ -73,18 +74,38 @@ async fn attempt(
     let claimed = timeout_at(deadline, Lease::claim(shared, options)).await;
     let (lease, plan) = claimed.map_err(|_| ConnectError::AlreadyConnected)??;
     let timed_out = |waiting_for| ConnectError::TimedOut { limit: options.connect_timeout, waiting_for };
+    let (mut conversation, data) = match options.credentials() {
+        None => (None, None),
+        Some(credentials) => {
+            let begun = timeout_at(deadline, credentials.begin(plan.client_id.as_ref())).await;
+            let (conversation, data) = begun.map_err(|_| timed_out(ConnectStage::Authentication))??;
+            (Some(conversation), data)
+        }
+    };
     let mut stream = match stream {
         Some(stream) => stream,
         None => {
             timeout_at(deadline, reach(options)).await.map_err(|_| timed_out(ConnectStage::Transport))??
         }
     };
-    let connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start);
+    let mut connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start);
+    connect.properties.authentication_data = data;
     let mut request = Vec::new();
     let mut machine = ClientConnection::new(connect, lease, shared.now(), &mut request)?;
-    let frame = timeout_at(deadline, ask(&mut stream, &request, options.maximum_packet_size))
-        .await
-        .map_err(|_| timed_out(ConnectStage::Answer))??;
+    let maximum = options.maximum_packet_size;
+    let mut stage = ConnectStage::Answer;
+    let answered = timeout_at(deadline, async {
+        let frame = ask(&mut stream, &request, maximum).await?;
+        match &mut conversation {
+            None => Ok(frame),
+            Some(conversation) => {
+                let mut talk = Talk { stream: &mut stream, conversation, stage: &mut stage, maximum };
+                talk.authenticate(&mut machine, shared, frame).await
+            }
+        }
+    });
+    let answered: Result<Result<Vec<u8>, ConnectError>, _> = answered.await;
+    let frame = answered.map_err(|_| timed_out(stage))??;
     let mut framed = Framed::new(stream, options.maximum_packet_size);
     let connected = answer_of(&mut machine, shared.now(), &frame, framed.out())?;
     complete(shared, options, framed, machine, connected, plan.clean_start);
@@ -96,7 +117,67 @@ async fn reach(options: &ConnectOptions) -> Result<Stream, ConnectError> {
     Ok(gantline_transport::connect(address, &options.tcp).await?)
 }
 
-/// Sends CONNECT and returns the packet that answers it. What follows that packet stays in the stream.
+/// An authentication that lies between CONNECT and the end of the attempt.
+struct Talk<'a> {
+    stream: &'a mut Stream,
+    conversation: &'a mut Conversation,
+    /// What is waited for.
+    stage: &'a mut ConnectStage,
+    maximum: u32,
+}
+
+impl Talk<'_> {
+    /// Answers each AUTH of the server until CONNACK comes; returns that, once the method is content with it. Only then the
+    /// machine gets it, so that an attempt which ends here has changed nothing.
+    async fn authenticate(
+        &mut self,
+        machine: &mut ClientConnection<Lease>,
+        shared: &Shared,
+        mut frame: Vec<u8>,
+    ) -> Result<Vec<u8>, ConnectError> {
+        let version = machine.limits().version;
+        while frame.first().is_some_and(|first| first >> 4 == PacketType::Auth.value()) {
+            let mut request = Vec::new();
+            let auth = match machine.receive(shared.now(), &frame, &mut request) {
+                Ok(Received::Auth(auth)) => auth,
+                Ok(_) => return Err(unexpected(PacketType::Auth)),
+                Err(violation) => return Err(ConnectError::ServerViolated(violation)),
+            };
+            *self.stage = ConnectStage::Authentication;
+            let answer = self.conversation.answer(auth.properties.authentication_data.as_deref()).await?;
+            *self.stage = ConnectStage::Answer;
+            machine.auth(&answer, &mut request).map_err(AuthenticationFailure::Unwritable)?;
+            frame = ask(self.stream, &request, self.maximum).await.map_err(|error| match error {
+                // By now it is known that it does.
+                ConnectError::NotMqtt(violation) => ConnectError::ServerViolated(violation),
+                error => error,
+            })?;
+        }
+        // What cannot be read, and refusals, are for the machine to judge.
+        if let Ok(Packet::ConnAck(connack)) = Packet::decode(&frame, version)
+            && !connack.reason.is_error()
+        {
+            *self.stage = ConnectStage::Authentication;
+            let data = connack.properties.authentication_data;
+            if let Err(failure) = self.conversation.conclude(data.as_deref()).await {
+                self.say_goodbye(failure.reason(), version).await;
+                return Err(failure.into());
+            }
+        }
+        Ok(frame)
+    }
+
+    /// The server has accepted us and we do not accept it (section 4.12). Whether it hears that is of no matter.
+    async fn say_goodbye(&mut self, reason: ReasonCode, version: ProtocolVersion) {
+        let mut goodbye = Vec::new();
+        let disconnect = Disconnect { reason, properties: DisconnectProperties::default() };
+        if disconnect.encode(version, &mut goodbye).is_ok() && self.stream.write_all(&goodbye).await.is_ok() {
+            let _ = self.stream.shutdown().await;
+        }
+    }
+}
+
+/// Sends CONNECT or AUTH and returns the packet that answers it. What follows that packet stays in the stream.
 async fn ask(stream: &mut Stream, request: &[u8], maximum: u32) -> Result<Vec<u8>, ConnectError> {
     stream.write_all(request).await.map_err(failed)?;
     stream.flush().await.map_err(failed)?;
@@ -156,7 +237,7 @@ fn complete(
     // Where the version cannot say whether the session was present, it is as we asked.
     let resumed = if version.has_session_present() { connack.session_present } else { !clean_start };
     let info = Arc::new(ConnectionInfo { connack, lost: lost.len() });
-    machine.session_mut().opened(Arc::clone(&info), version, resumable);
+    machine.session_mut().opened(Arc::clone(&info), version, options.credentials(), resumable);
     let mut effects = Effects { events: vec![Event::Connected(info)], ..Effects::default() };
     shared.pending.lock().abandon(lost.iter().map(|lost| lost.tag));
     let mut dispatch = shared.dispatch.lock();
@@ -188,8 +269,8 @@ fn answer_of(
             Err(refused(connected.connack.reason, connected.connack.properties))
         }
         Ok(Received::Connected(connected)) => Ok(connected),
-        // We named no authentication method, so the server must not ask [MQTT-4.12.0-6].
-        Ok(_) => Err(ConnectError::ServerViolated(Rule::AuthenticationNotStarted.into())),
+        // Without a method the machine refuses AUTH [MQTT-4.12.0-6]; with one it was answered before.
+        Ok(_) => Err(unexpected(PacketType::Auth)),
         Err(violation) => Err(ConnectError::ServerViolated(violation)),
     }
 }
@@ -201,6 +282,10 @@ fn older_refusal(version: ProtocolVersion, frame: &[u8]) -> Option<ReasonCode> {
         [CONNACK, 2, _, code] if code != 0 && version.has_properties() => ReasonCode::from_return_code(code),
         _ => None,
     }
+}
+
+fn unexpected(kind: PacketType) -> ConnectError {
+    ConnectError::ServerViolated(Violation::new(Rule::UnexpectedPacket).in_packet(kind))
 }
 
 fn refused(reason: ReasonCode, properties: ConnAckProperties) -> ConnectError {

@@ -150,6 +150,7 @@ impl Driver {
         let now = self.shared.now();
         let mut busy = self.read(now, cx)?;
         busy |= self.take(now, cx);
+        self.exchange.check_authentication()?;
         self.exchange.conclude(self.framed.out());
         busy |= match self.write(now, cx) {
             Err(DisconnectCause::Network(error)) => return Err(self.last_word(now, cx, error)),
@@ -253,7 +254,7 @@ impl Driver {
             match late {
                 Late::Message(message) => {
                     passed.once += 1;
-                    exchange.send_once(now, &message, framed.out());
+                    exchange.send_once(now, &message, framed);
                 }
                 Late::Finished(frames, count) => {
                     passed.once += u64::from(count);
@@ -264,7 +265,7 @@ impl Driver {
         let mut back: Vec<Outbound> = Vec::new();
         for message in taken.queue.drain(..) {
             passed.queue += 1;
-            back.extend(exchange.send(now, message, framed.out()).err());
+            back.extend(exchange.send(now, message, framed).err());
         }
         if !back.is_empty() {
             passed.queue -= back.len() as u64;
@@ -279,6 +280,7 @@ impl Driver {
             Command::Unsubscribe(command) => exchange.unsubscribe(*command, out),
             Command::Tidy => exchange.tidy(out),
             Command::Acknowledge => exchange.acknowledge(out),
+            Command::Authenticate(order) => exchange.authenticate(*order, out),
             Command::Ping(reply) => exchange.ping(now, reply, out),
             Command::Flush(reply) => {
                 let goal = self.passed.and(self.shared.mailbox.load());
@@ -347,6 +349,9 @@ impl Driver {
                 exchange.disconnect(farewell.reason, std::mem::take(&mut farewell.properties), out);
             }
             (DisconnectCause::ServerViolated(violation), _) => exchange.machine.goodbye(violation, out),
+            (DisconnectCause::Unauthenticated(failure), _) => {
+                exchange.disconnect(failure.reason(), DisconnectProperties::default(), out);
+            }
             (DisconnectCause::ReceiverTooSlow { .. }, _) => {
                 exchange.disconnect(ReasonCode::QuotaExceeded, DisconnectProperties::default(), out);
             }

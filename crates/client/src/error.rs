@@ -47,10 +47,14 @@ pub enum ConnectError {
     /// The server said no. [`Refusal::reason`] tells why; only some reasons are worth another attempt.
     #[error("the server refused the connection: {}", .0.reason)]
     Refused(Box<Refusal>),
+    /// Our own authentication method ended the attempt: it does not trust the server, say. After CONNACK the server was
+    /// told with DISCONNECT.
+    #[error(transparent)]
+    Unauthenticated(#[from] AuthenticationFailure),
     /// What came back is not an answer to CONNECT: the port belongs to some other protocol, or wants TLS.
     #[error("the peer does not speak MQTT: {0}")]
     NotMqtt(Violation),
-    /// The server's CONNACK breaks the protocol.
+    /// The server's CONNACK, or an AUTH before it, breaks the protocol.
     #[error(transparent)]
     ServerViolated(Violation),
     /// The server closed instead of answering CONNECT. A server does so with a version that it does not know, too.
@@ -66,8 +70,10 @@ pub enum ConnectError {
 pub enum ConnectStage {
     /// The name is resolved and the transport set up.
     Transport,
-    /// CONNECT was sent.
+    /// CONNECT was sent, or AUTH.
     Answer,
+    /// The [authentication method](crate::ConnectOptions::authentication) of the options was asked for its next step.
+    Authentication,
 }
 
 impl fmt::Display for ConnectStage {
@@ -75,7 +81,38 @@ impl fmt::Display for ConnectStage {
         f.write_str(match self {
             Self::Transport => "the host did not answer",
             Self::Answer => "the server did not answer CONNECT",
+            Self::Authentication => "our authentication method did not finish its step",
         })
+    }
+}
+
+/// Why our end of an authentication broke off. The server is not to blame for more than not being the right one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticationFailure {
+    /// Our method refused: the server could not prove who it is, or sent what the method cannot understand.
+    #[error("our authentication method refused: {0}")]
+    Refused(ReasonCode),
+    /// The server was content before our method was: it has proved nothing.
+    #[error("the server accepted before our authentication method was done")]
+    Unfinished,
+    /// The data of our method is too long, for AUTH or for the server's Maximum Packet Size.
+    #[error("the data of our authentication method cannot be sent: {0}")]
+    Unwritable(EncodeError),
+    /// The future of [`Client::reauthenticate`](crate::Client::reauthenticate) was dropped before its end.
+    #[error("the authentication was abandoned")]
+    Abandoned,
+}
+
+impl AuthenticationFailure {
+    /// What the server is told.
+    pub(crate) const fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Refused(reason @ (ReasonCode::ProtocolError | ReasonCode::MalformedPacket)) => *reason,
+            Self::Unfinished => ReasonCode::ProtocolError,
+            // Whom it does not trust or authorize, only a server may say (section 3.14.2.1).
+            Self::Refused(_) | Self::Unwritable(_) | Self::Abandoned => ReasonCode::UnspecifiedError,
+        }
     }
 }
 
@@ -104,6 +141,9 @@ pub enum DisconnectCause {
     /// The server broke the protocol; it was told so where the version can.
     #[error(transparent)]
     ServerViolated(Violation),
+    /// Our end of a [re-authentication](crate::Client::reauthenticate) broke off; the server was told so.
+    #[error(transparent)]
+    Unauthenticated(AuthenticationFailure),
     /// The server did not answer a ping: it, or the network on the way, is dead.
     #[error("the server did not answer a ping in time")]
     ServerSilent,
@@ -262,6 +302,34 @@ pub enum UnsubscribeError {
     #[error("the client is not connected")]
     NotConnected,
     /// The connection ended before the answer came.
+    #[error(transparent)]
+    ConnectionLost(#[from] ConnectionLost),
+}
+
+/// Why [`Client::reauthenticate`](crate::Client::reauthenticate) failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReauthenticateError {
+    /// There is no connection.
+    #[error("the client is not connected")]
+    NotConnected,
+    /// The connection was made without [`ConnectOptions::authentication`](crate::ConnectOptions::authentication), so there
+    /// is nothing to do again.
+    #[error("the connection has no authentication method")]
+    NoMethod,
+    /// Another call on this connection has not ended yet.
+    #[error("the client is authenticating again already")]
+    AlreadyReauthenticating,
+    /// Our method did not give a first step that can be sent. Nothing was sent and the connection goes on.
+    #[error("authentication was not begun: {0}")]
+    NotBegun(AuthenticationFailure),
+    /// The server disconnected instead of answering; the reason tells whether because of the authentication.
+    #[error("the server disconnected while the client authenticated again: {}", .0.reason)]
+    Refused(Arc<ServerGoodbye>),
+    /// Our method ended the exchange, and with it the connection [MQTT-4.12.1-2].
+    #[error(transparent)]
+    Unauthenticated(AuthenticationFailure),
+    /// The connection ended before the exchange did.
     #[error(transparent)]
     ConnectionLost(#[from] ConnectionLost),
 }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantline_protocol::{
-    Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, PacketId, PacketType,
-    ReasonCode, Receipt, Received, Rule, SubAck, TopicFilter, UnsubAck, UnsubscribeProperties, Violation,
+    Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, Output, PacketId,
+    PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, UnsubAck, UnsubscribeProperties,
 };
 use tokio::sync::oneshot;
 
 use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
 use crate::dispatch::Effects;
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
+use crate::reauthenticate::{Order, Reauthentication};
 use crate::session::Lease;
 use crate::shared::Shared;
 
@@ -27,6 +28,7 @@ pub(crate) struct Exchange {
     requests: BTreeMap<PacketId, Request>,
     /// The pings that are not answered, and who wants to know: nobody, of those of the keep alive.
     pings: VecDeque<Option<Asked>>,
+    reauthentication: Reauthentication,
     effects: Effects,
     receipts: Vec<(Receipt, ReasonCode)>,
 }
@@ -56,6 +58,7 @@ impl Exchange {
             machine,
             requests: BTreeMap::new(),
             pings: VecDeque::new(),
+            reauthentication: Reauthentication::default(),
             effects: Effects::default(),
             receipts: Vec::new(),
         }
@@ -98,11 +101,11 @@ impl Exchange {
                 let (reason, properties) = (goodbye.reason, goodbye.properties);
                 return Err(DisconnectCause::ByServer(Arc::new(ServerGoodbye { reason, properties })));
             }
-            // Nobody asked for authentication, and the rest no server sends: the machine refuses it before.
-            _ => {
-                let violation = Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth);
-                return Err(DisconnectCause::ServerViolated(violation));
+            Received::Auth(auth) => {
+                self.reauthentication.receive(auth).map_err(DisconnectCause::ServerViolated)?;
             }
+            // No server sends the rest: the machine refuses it before.
+            other => debug_assert!(false, "{other:?}"),
         }
         Ok(())
     }
@@ -117,7 +120,10 @@ impl Exchange {
 
     /// Whether we wait for the server: then the socket must be read, whoever else is slow.
     pub(crate) fn awaits_server(&self) -> bool {
-        self.machine.inflight() > 0 || !self.requests.is_empty() || !self.pings.is_empty()
+        self.machine.inflight() > 0
+            || !self.requests.is_empty()
+            || !self.pings.is_empty()
+            || self.reauthentication.awaits_server()
     }
 
     /// How many messages of QoS 1 and 2 may be sent now: requests take packet ids from them.
@@ -151,7 +157,7 @@ impl Exchange {
     // ---- from the handles ----
 
     /// Sends a message of QoS 0. Nobody waits for it: what cannot be sent is gone.
-    pub(crate) fn send_once(&mut self, now: Moment, message: &Outbound, out: &mut Vec<u8>) {
+    pub(crate) fn send_once(&mut self, now: Moment, message: &Outbound, out: &mut impl Output) {
         if message.is_expired(now) {
             return;
         }
@@ -161,7 +167,12 @@ impl Exchange {
     }
 
     /// Sends a message of QoS 1 or 2, or ends its wait. It comes back if there is no quota.
-    pub(crate) fn send(&mut self, now: Moment, message: Outbound, out: &mut Vec<u8>) -> Result<(), Outbound> {
+    pub(crate) fn send(
+        &mut self,
+        now: Moment,
+        message: Outbound,
+        out: &mut impl Output,
+    ) -> Result<(), Outbound> {
         if message.is_expired(now) {
             self.unsent(message.tag, PublishError::Expired);
             return Ok(());
@@ -232,6 +243,23 @@ impl Exchange {
         }
     }
 
+    /// Takes a step of authenticating again.
+    pub(crate) fn authenticate(&mut self, order: Order, out: &mut Vec<u8>) {
+        self.reauthentication.obey(order, |auth| self.machine.auth(auth, out));
+    }
+
+    /// Whether the connection has to end because our end of an authentication broke off [MQTT-4.12.1-2].
+    ///
+    /// # Errors
+    ///
+    /// It has to.
+    pub(crate) fn check_authentication(&self) -> Result<(), DisconnectCause> {
+        match self.reauthentication.failure() {
+            Some(failure) => Err(DisconnectCause::Unauthenticated(failure.clone())),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn ping(&mut self, now: Moment, reply: oneshot::Sender<Duration>, out: &mut Vec<u8>) {
         self.machine.ping(now, out);
         self.pings.push_back(Some(Asked { reply, at: now }));
@@ -289,6 +317,7 @@ impl Exchange {
         // Whoever waits for an answer learns by this that none will come.
         self.requests.clear();
         self.pings.clear();
+        self.reauthentication = Reauthentication::default();
         if !kept {
             self.shared.dispatch.lock().end_subscriptions(&mut self.effects);
         }

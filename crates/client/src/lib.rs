@@ -42,6 +42,7 @@
 //! the socket and never awaits user code. Handles talk to it through a mailbox, acknowledgements wake a slot of a slab, so
 //! a message costs no channel.
 
+mod authentication;
 mod client;
 mod command;
 mod connecting;
@@ -54,11 +55,15 @@ mod inbox;
 mod options;
 mod pending;
 mod publish;
+mod reauthenticate;
 mod request;
 mod session;
 mod shared;
 mod subscription;
 
+pub use gantline_protocol::{
+    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,
+};
 pub use gantline_protocol::{
     ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
 };
@@ -66,8 +71,9 @@ pub use gantline_transport::{Address, Stream, TcpOptions};
 
 pub use self::client::Client;
 pub use self::error::{
-    ConnectError, ConnectStage, ConnectionError, ConnectionLost, DisconnectCause, FiltersRefused,
-    PublishError, PublishResult, Refusal, RequestFailed, ServerGoodbye, SubscribeError, UnsubscribeError,
+    AuthenticationFailure, ConnectError, ConnectStage, ConnectionError, ConnectionLost, DisconnectCause,
+    FiltersRefused, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed, ServerGoodbye,
+    SubscribeError, UnsubscribeError,
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;

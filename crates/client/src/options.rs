@@ -6,15 +6,17 @@
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gantline_protocol::{
-    ClientId, ClientIdError, Connect, ConnectProperties, Message, ProtocolVersion, UserProperties, Will,
-    WillProperties,
+    AuthenticationMethod, ClientId, ClientIdError, Connect, ConnectProperties, Message, ProtocolVersion,
+    UserProperties, Will, WillProperties,
 };
 use gantline_transport::{Address, AddressError, TcpOptions};
 
+use crate::authentication::Authentication;
 use crate::inbox::{OnFull, StreamBounds};
 
 /// How to connect. See the setters for what there is and what holds if nothing is said.
@@ -42,6 +44,7 @@ pub struct ConnectOptions {
     keep_alive: u16,
     user_name: Option<String>,
     password: Option<Password>,
+    authentication: Option<Arc<dyn AuthenticationMethod>>,
     will: Option<Message>,
     will_delay: Option<u32>,
     session_expiry: Option<u32>,
@@ -178,6 +181,16 @@ impl ConnectOptions {
         self
     }
 
+    /// The method of extended authentication, such as SCRAM. 5.0 only. Default: none.
+    ///
+    /// It runs in the future that connects, within the connect time-out: its first step before the network is touched,
+    /// its last with what CONNACK brings, before the connection counts as open. See
+    /// [`Client::reauthenticate`](crate::Client::reauthenticate) for later.
+    pub fn authentication(mut self, method: impl AuthenticationMethod + 'static) -> Self {
+        self.authentication = Some(Arc::new(method));
+        self
+    }
+
     /// The most time for connecting, from the resolution of the name to CONNACK. Default 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -298,6 +311,7 @@ impl ConnectOptions {
         let will_has_properties =
             self.will.as_ref().is_some_and(|will| *will.properties() != Default::default());
         [
+            ("authentication", self.authentication.is_some()),
             ("session_expiry", self.session_expiry.is_some()),
             ("will_delay", self.will_delay.is_some()),
             ("will (properties)", will_has_properties),
@@ -309,6 +323,12 @@ impl ConnectOptions {
         ]
         .into_iter()
         .find_map(|(name, set)| set.then_some(name))
+    }
+
+    /// What a connection authenticates with.
+    pub(crate) fn credentials(&self) -> Option<Authentication> {
+        let method = self.authentication.as_ref()?;
+        Some(Authentication::new(Arc::clone(method), self.user_name.clone()))
     }
 
     /// The packet that says all this.
@@ -346,6 +366,7 @@ impl ConnectOptions {
             request_response_information: self.request_response_information,
             request_problem_information: self.request_problem_information,
             user_properties: self.user_properties.clone(),
+            authentication_method: self.authentication.as_ref().map(|method| method.name().to_owned()),
             ..ConnectProperties::default()
         }
     }
@@ -389,6 +410,7 @@ impl Default for ConnectOptions {
             keep_alive: 60,
             user_name: None,
             password: None,
+            authentication: None,
             will: None,
             will_delay: None,
             session_expiry: None,

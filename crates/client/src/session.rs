@@ -9,8 +9,10 @@ use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::sync::Arc;
 
+use gantline_protocol::session::Lost;
 use gantline_protocol::{ClientId, ProtocolVersion, Session};
 
+use crate::authentication::Authentication;
 use crate::error::{ConnectError, DisconnectCause};
 use crate::event::{ConnectionInfo, Event};
 use crate::options::{ConnectOptions, Identity};
@@ -29,6 +31,8 @@ pub(crate) struct Station {
     /// What the server granted to the present connection, and its version.
     pub(crate) info: Option<Arc<ConnectionInfo>>,
     pub(crate) version: Option<ProtocolVersion>,
+    /// What the present connection authenticates with, or the last one if there is none.
+    pub(crate) authentication: Option<Authentication>,
     pub(crate) last_cause: Option<DisconnectCause>,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
@@ -61,6 +65,7 @@ impl Station {
             resumable: false,
             info: None,
             version: None,
+            authentication: None,
             last_cause: None,
             abandoned: false,
         }
@@ -92,19 +97,20 @@ impl Station {
     }
 
     /// Sets the id to connect with; a generated or assigned one is kept, because it names the session. For another client
-    /// the session begins anew, because what this one had in flight is nothing to it; returns what it had.
-    fn identify(&mut self, identity: &Identity) -> Option<Session> {
+    /// the session begins anew, because what this one had in flight is nothing to it; returns what it had. So it does
+    /// when the session has ended with its connection: 3.1 has no way to tell [MQTT-3.1.2-6 of 3.1.1].
+    fn identify(&mut self, identity: &Identity) -> Vec<Lost> {
         let wanted = match identity {
             Identity::Given(id) => Some(id.clone()),
             Identity::Generated => Some(self.client_id.clone().unwrap_or_else(random_id)),
             Identity::Assigned => self.client_id.clone(),
         };
-        if self.client_id == wanted {
-            return None;
+        if self.client_id == wanted && self.resumable {
+            return Vec::new();
         }
         self.client_id = wanted;
         self.resumable = false;
-        Some(std::mem::take(&mut self.session))
+        self.session.clear()
     }
 }
 
@@ -153,14 +159,18 @@ impl Lease {
         let plan = Plan { client_id: station.client_id.clone(), clean_start };
         let (session, kept) = (std::mem::take(&mut station.session), station.resumable);
         drop(station);
-        if let Some(former) = former {
-            shared.pending.lock().abandon(former.outgoing().iter().map(|message| message.tag));
-        }
+        shared.pending.lock().abandon(former.iter().map(|lost| lost.tag));
         Ok(Some((Self { shared: Arc::clone(shared), session, ending: None, kept }, plan)))
     }
 
     /// The server accepted. From here on the end of the lease is the end of a connection.
-    pub(crate) fn opened(&mut self, info: Arc<ConnectionInfo>, version: ProtocolVersion, kept: bool) {
+    pub(crate) fn opened(
+        &mut self,
+        info: Arc<ConnectionInfo>,
+        version: ProtocolVersion,
+        authentication: Option<Authentication>,
+        kept: bool,
+    ) {
         let mut station = self.shared.station.lock();
         station.phase = Phase::Connected;
         if station.client_id.is_none() {
@@ -170,6 +180,10 @@ impl Lease {
         }
         station.info = Some(info);
         station.version = Some(version);
+        let former = std::mem::replace(&mut station.authentication, authentication);
+        drop(station);
+        // Not under the lock: there is user code in it.
+        drop(former);
         self.kept = kept;
         self.ending = Some(DisconnectCause::RuntimeStopped);
     }

@@ -246,6 +246,14 @@ pub enum EncodeError {
         /// The length behind the fixed header in bytes.
         length: usize,
     },
+    /// A packet is larger than the peer's Maximum Packet Size.
+    #[error("the packet has {length} bytes and the peer accepts {maximum}")]
+    AbovePeerMaximum {
+        /// The bytes of the packet.
+        length: usize,
+        /// The peer's maximum.
+        maximum: u32,
+    },
     /// The version of the connection cannot express it.
     #[error("MQTT {version} cannot express {field}")]
     NotInVersion {

@@ -13,6 +13,7 @@ use triomphe::ThinArc;
 
 use crate::message::Message;
 use crate::outbound::Outbound;
+use crate::output::Output;
 use crate::packet::{PublishRef, publish};
 use crate::packet_id::PacketId;
 use crate::properties::{PublishProperties, PublishPropertiesRef};
@@ -184,8 +185,12 @@ impl Frame {
     /// Appends the whole PUBLISH with this head. Its length must be within what MQTT can express, which
     /// [`wire_len`](Self::wire_len) and the receiver's Maximum Packet Size tell.
     #[inline]
-    pub fn write(&self, head: &Head<'_>, has_properties: bool, out: &mut Vec<u8>) {
-        publish::write(&self.parts(head, has_properties), out);
+    pub fn write(&self, head: &Head<'_>, has_properties: bool, out: &mut impl Output) {
+        let parts = self.parts(head, has_properties);
+        match self.large_payload() {
+            None => publish::write(&parts, out.bytes()),
+            Some(payload) => publish::write_shared(&parts, payload, out),
+        }
     }
 
     #[inline]

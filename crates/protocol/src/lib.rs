@@ -27,16 +27,25 @@ pub mod properties;
 mod frame;
 mod message;
 mod outbound;
+mod output;
 
 pub mod codec;
 
 pub mod packet;
+
+mod authentication;
 
 mod limits;
 
 pub mod connection;
 pub mod session;
 
+/// The attribute with which an [`AuthenticationExchange`] is written.
+pub use async_trait::async_trait;
+
+pub use self::authentication::{
+    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep,
+};
 pub use self::client_id::{ClientId, ClientIdError};
 pub use self::codec::FixedHeader;
 pub use self::connection::{
@@ -48,6 +57,7 @@ pub use self::frame::{Frame, Head};
 pub use self::limits::{Bounds, Limits, MAXIMUM_PACKET_SIZE, Offer};
 pub use self::message::Message;
 pub use self::outbound::{Outbound, SubscriptionIds};
+pub use self::output::Output;
 pub use self::packet::{
     Ack, Auth, ConnAck, Connect, Delivery, Disconnect, Packet, PacketType, Publish, PublishRef,
     RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscriptionOptions, UnsubAck, Unsubscribe, Will,

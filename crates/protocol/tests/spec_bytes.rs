@@ -290,6 +290,20 @@ fn publish_with_the_string_of_the_specification() {
     is(V3_1_1, &Packet::Publish(Box::new(publish)), "30 07 00 05 41 F0 AA 9B 94");
 }
 
+/// U+FEFF is a character like others, wherever it stands [MQTT-1.5.4-3].
+#[test]
+fn a_byte_order_mark_is_kept() {
+    let publish = Publish {
+        dup: false,
+        retain: false,
+        topic: Some(topic("\u{FEFF}a\u{FEFF}")),
+        delivery: Delivery::AtMostOnce,
+        payload: "".into(),
+        properties: PublishProperties::default(),
+    };
+    is(V3_1_1, &Packet::Publish(Box::new(publish)), "30 09 00 07 EF BB BF 'a' EF BB BF");
+}
+
 #[test]
 fn acknowledgements_of_each_version() {
     type Kind = (fn(Ack) -> Packet, &'static str, ReasonCode, &'static str);

@@ -19,6 +19,7 @@ use gantline_transport::{Framed, FramedError, Taken, Turn, Want};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::authentication::Authentication;
 use crate::broker::slot::Order;
 use crate::claim::SessionLease;
 use crate::clock::Clock;
@@ -33,8 +34,9 @@ pub(crate) struct Connection {
     clock: Clock,
     hold: Option<Box<Hold>>,
     credit: HoldCredit,
-    /// Something that came from the mailbox or a replay is not written yet: nothing more is taken.
-    unwritten: bool,
+    /// How long the output was when something from the mailbox or a replay was last added. Unless it is 0, that is not
+    /// written yet, and nothing more is taken.
+    unwritten: usize,
     /// The server stops: nothing more is read.
     stopping: bool,
     admission: Admission,
@@ -44,25 +46,29 @@ impl Connection {
     pub(crate) fn new(
         framed: Framed,
         machine: ServerConnection<SessionLease>,
+        authentication: Option<Box<Authentication>>,
         clock: Clock,
         admission: Admission,
     ) -> Self {
-        let exchange = Exchange::new(admission.broker(), machine);
+        let exchange = Exchange::new(admission.broker(), machine, authentication);
+        let unwritten = framed.pending_out();
         Self {
             framed,
             exchange,
             clock,
             hold: None,
             credit: HoldCredit::default(),
-            unwritten: true,
+            unwritten,
             stopping: false,
             admission,
         }
     }
 
     /// Sends what is under way, says that the server stops, and ends.
-    pub(crate) const fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stopping = true;
+        self.hold = None;
+        self.exchange.release(self.framed.out());
     }
 
     /// The task that runs the connection to its end. Dropping it ends the connection at once; the session goes back all
@@ -104,6 +110,7 @@ impl Connection {
         let read = self.read(now, cx);
         self.hand_over(now, cx);
         let mut busy = read?;
+        busy |= self.exchange.authenticate(cx, self.framed.out())?;
         busy |= self.take(now, cx)?;
         busy |= self.replay(now);
         busy |= self.write(cx)?;
@@ -147,7 +154,7 @@ impl Connection {
     /// back, unless acknowledgements for us may come through that socket: else two clients that publish to each other
     /// would wait for one another.
     fn may_read(&self) -> bool {
-        if self.stopping || self.framed.pending_out() > MOST_OUTPUT {
+        if self.stopping || self.framed.pending_out() > self.unwritten + MOST_ANSWERS {
             return false;
         }
         self.hold.is_none() || self.exchange.machine.inflight() > 0 || self.exchange.slot.mailbox.above_half()
@@ -185,7 +192,7 @@ impl Connection {
         let Self { framed, exchange, unwritten, .. } = self;
         let mailbox = &exchange.slot.mailbox;
         let mut taken = TAKEN.take();
-        let asleep = if *unwritten {
+        let asleep = if *unwritten > 0 {
             let asleep = mailbox.sleep_for_control(cx.waker());
             if !asleep {
                 mailbox.take_control(&mut taken.control);
@@ -196,8 +203,8 @@ impl Connection {
             let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
             if !asleep {
-                *unwritten = true;
-                exchange.send(now, &mut taken, framed.out());
+                exchange.send(now, &mut taken, framed);
+                *unwritten = framed.pending_out();
             }
             asleep
         };
@@ -206,7 +213,7 @@ impl Connection {
         taken.control = orders;
         TAKEN.set(taken);
         obeyed?;
-        if asleep && self.stopping && !self.unwritten && self.framed.pending_out() == 0 {
+        if asleep && self.stopping && self.framed.pending_out() == 0 {
             return Err(End::Stopped);
         }
         Ok(!asleep)
@@ -238,10 +245,10 @@ impl Connection {
         if self.framed.pending_out() > REPLAYED_AT_ONCE {
             return false;
         }
-        let out = self.framed.out();
-        let limit = out.len() + REPLAYED_AT_ONCE;
-        let replayed = self.exchange.replay(now, limit, out);
-        self.unwritten |= replayed;
+        let replayed = self.exchange.replay(now, REPLAYED_AT_ONCE, &mut self.framed);
+        if replayed {
+            self.unwritten = self.framed.pending_out();
+        }
         replayed
     }
 
@@ -249,7 +256,7 @@ impl Connection {
         let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
         let written = written.map_err(|_| End::Lost)?;
         // Reading, the mailbox and a replay may have waited for this.
-        Ok(std::mem::take(&mut self.unwritten) || written > 0)
+        Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
     }
 }
 
@@ -272,7 +279,7 @@ impl Future for Running {
 
 /// Writes what is left and waits for the peer to close: a socket that is closed while something is unread may take the
 /// goodbye back from the network.
-async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
+pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
     let closed = async {
         if framed.close().await.is_err() {
             return;
@@ -291,8 +298,8 @@ thread_local! {
 
 /// Turns before others have theirs.
 const TURNS: usize = 8;
-/// Output above which a client that does not read is not read either: 256 KiB.
-const MOST_OUTPUT: usize = 256 << 10;
+/// Answers above which a client that does not read them is not read either: 256 KiB.
+const MOST_ANSWERS: usize = 256 << 10;
 /// Bytes in one read that count as a sign of life without a whole packet [MQTT-3.1.2-22]: a large packet on a slow line
 /// is one, a byte now and then is not.
 const PROGRESS: usize = 1 << 10;

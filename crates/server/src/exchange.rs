@@ -5,15 +5,17 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantline_protocol::{
-    AckProperties, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, PacketType, PublishRef, QoS,
-    ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck, Subscribe, SubscribeFilter,
-    SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
+    AckProperties, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, Output,
+    PacketType, PublishRef, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection,
+    SubAck, Subscribe, SubscribeFilter, SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
 };
 use gantline_transport::{Late, Taken};
 
+use crate::authentication::Authentication;
 use crate::broker::Broker;
 use crate::broker::alarms::Due;
 use crate::broker::publication::Publication;
@@ -54,12 +56,28 @@ pub(crate) struct Exchange {
     /// Messages that came and that were handed to somebody, since they were counted last.
     received: u32,
     routed: u32,
+    /// Of a client that named a method in CONNECT. It holds user code, so it is dropped last.
+    authentication: Option<Box<Authentication>>,
 }
 
 impl Exchange {
-    pub(crate) fn new(broker: Arc<Broker>, machine: ServerConnection<SessionLease>) -> Self {
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        machine: ServerConnection<SessionLease>,
+        authentication: Option<Box<Authentication>>,
+    ) -> Self {
         let slot = Arc::clone(machine.session().slot());
-        Self { broker, slot, machine, publisher: None, held: None, publishes: false, received: 0, routed: 0 }
+        Self {
+            broker,
+            slot,
+            machine,
+            publisher: None,
+            held: None,
+            publishes: false,
+            received: 0,
+            routed: 0,
+            authentication,
+        }
     }
 
     // ---- what comes ----
@@ -71,7 +89,7 @@ impl Exchange {
             Some(publisher) => Some(publisher),
             None if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) => {
                 let alarm = now.plus(TRIM_AFTER);
-                self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm);
+                self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm, now);
                 Some(self.publisher.insert(Box::new(Publisher::new(Some(&self.slot)))))
             }
             None => None,
@@ -111,10 +129,13 @@ impl Exchange {
                 Ok(())
             }
             (Received::Disconnect(disconnect), _) => Err(self.leave(&disconnect)),
-            // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
-            (Received::Auth(_), _) => {
-                Err(End::Violated(Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth)))
-            }
+            (Received::Auth(auth), _) => match &mut self.authentication {
+                Some(authentication) => authentication.receive(auth).map_err(End::Violated),
+                // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
+                None => Err(End::Violated(
+                    Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth),
+                )),
+            },
             // The machine of a server returns nothing else.
             (other, _) => {
                 debug_assert!(false, "{other:?}");
@@ -146,7 +167,7 @@ impl Exchange {
     pub(crate) fn trim(&mut self, now: Moment) {
         if std::mem::take(&mut self.publishes) {
             let alarm = now.plus(TRIM_AFTER);
-            self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm);
+            self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm, now);
         } else {
             self.publisher = None;
             self.machine.trim();
@@ -216,14 +237,39 @@ impl Exchange {
         End::Left(disconnect.reason)
     }
 
+    /// Lets the method of a client that authenticates again take its step. Returns whether something was said.
+    ///
+    /// # Errors
+    ///
+    /// The client is refused, and with that its connection is over [MQTT-4.12.1-2].
+    pub(crate) fn authenticate(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<bool, End> {
+        let Some(authentication) = &mut self.authentication else { return Ok(false) };
+        let Poll::Ready(step) = authentication.poll(cx) else { return Ok(false) };
+        let client = self.slot.id();
+        let (reason, data) = match step {
+            AuthenticationStep::Continue(data) => (ReasonCode::ContinueAuthentication, data),
+            AuthenticationStep::Done(data) => (ReasonCode::Success, data),
+            AuthenticationStep::Refuse(reason) => {
+                tracing::info!(%client, %reason, "refused when it authenticated again");
+                return Err(End::Kicked(reason));
+            }
+        };
+        if let Err(error) = self.machine.auth(&authentication.packet(reason, data), out) {
+            tracing::error!(%client, %error, "a step of authentication cannot be sent");
+            return Err(End::Kicked(ReasonCode::UnspecifiedError));
+        }
+        tracing::debug!(%client, %reason, "authenticates again");
+        Ok(true)
+    }
+
     // ---- what goes ----
 
     /// Sends what was taken from the mailbox. What cannot be sent now goes back to its front.
-    pub(crate) fn send(&mut self, now: Moment, taken: &mut Taken<Order>, out: &mut Vec<u8>) {
+    pub(crate) fn send(&mut self, now: Moment, taken: &mut Taken<Order>, out: &mut impl Output) {
         let (mut expired, mut refused) = (0, 0);
         for late in taken.late.drain(..) {
             match late {
-                Late::Finished(frames, _) => out.extend_from_slice(&frames),
+                Late::Finished(frames, _) => out.bytes().extend_from_slice(&frames),
                 Late::Message(message) if message.is_expired(now) => expired += 1,
                 Late::Message(message) => {
                     refused += u32::from(self.machine.publish_once(now, &message, out).is_err());
@@ -250,20 +296,21 @@ impl Exchange {
         self.count_refused(refused);
     }
 
-    /// Sends retained messages, as far as the client takes them and until `out` holds `limit` bytes. Returns whether
-    /// something was done.
-    pub(crate) fn replay(&mut self, now: Moment, limit: usize, out: &mut Vec<u8>) -> bool {
+    /// Sends retained messages, as far as the client takes them and no more than `bytes`, but for the first. Returns
+    /// whether something was done.
+    pub(crate) fn replay(&mut self, now: Moment, bytes: usize, out: &mut impl Output) -> bool {
         let quota = self.machine.quota();
         let Some(replay) = self.machine.session_mut().session_mut().current_replay() else { return false };
-        let most = if replay.qos == QoS::AtMostOnce { MOST_REPLAYED } else { MOST_REPLAYED.min(quota.into()) };
-        let bytes = limit.saturating_sub(out.len());
-        if most == 0 || bytes == 0 {
+        let most =
+            if replay.qos == QoS::AtMostOnce { MOST_REPLAYED } else { MOST_REPLAYED.min(quota.into()) };
+        if most == 0 {
             return false;
         }
         let (qos, ids) = (replay.qos, replay.id.and_then(|id| SubscriptionIds::new(&[id.get()])));
         let mut messages = Vec::new();
         let tree = self.broker.retained.read();
-        let page = tree.page(replay.filter.pattern(), replay.after.as_deref(), now, most, bytes, &mut messages);
+        let page =
+            tree.page(replay.filter.pattern(), replay.after.as_deref(), now, most, bytes, &mut messages);
         drop(tree);
         match page {
             Page::More { last } => replay.after = Some(last),
@@ -333,7 +380,8 @@ fn settle(broker: &Broker, publisher: Option<&mut Publisher>, now: Moment) {
 #[inline]
 fn is_too_deep(topic: &str, most: u16) -> bool {
     // A level takes a byte at least, but for the last.
-    topic.len() >= usize::from(most) && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
+    topic.len() >= usize::from(most)
+        && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
 }
 
 /// After how much silence a publisher gives its memory back.

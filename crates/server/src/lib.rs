@@ -23,6 +23,7 @@
 //! are tasks that do IO: one for each connection, one for each listener, and one that keeps the time.
 
 mod admission;
+mod authentication;
 mod broker;
 mod claim;
 mod clock;
@@ -38,7 +39,10 @@ mod server;
 mod stats;
 mod timekeeper;
 
-pub use gantline_protocol::{Message, QoS, ReasonCode, TopicFilter};
+pub use gantline_protocol::{
+    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Message, QoS,
+    ReasonCode, TopicFilter, async_trait,
+};
 pub use gantline_transport::{Address, Listener, Overflow, Stream, TcpOptions};
 
 pub use self::error::{PublishError, StartError};

@@ -67,6 +67,11 @@ impl LocalSubscription {
         }
     }
 
+    /// The server has stopped: what is there already may still be taken.
+    pub(crate) const fn end(&mut self) {
+        self.ended = true;
+    }
+
     /// The next message; `None` when the server has stopped. Cancel safe: a message is taken only when it is returned.
     pub async fn next(&mut self) -> Option<Message> {
         poll_fn(|cx| self.poll_next(cx)).await

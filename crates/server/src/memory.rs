@@ -15,7 +15,8 @@ pub(crate) fn available() -> u64 {
 
 /// The total that `/proc/meminfo` names, in bytes.
 fn total(meminfo: &str) -> Option<u64> {
-    let kibibytes = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
+    let kibibytes =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
     kibibytes.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 

@@ -5,9 +5,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{MAXIMUM_PACKET_SIZE, Offer, QoS};
+use gantline_protocol::{AuthenticationMethod, MAXIMUM_PACKET_SIZE, Offer, QoS};
 use gantline_transport::{Address, MailboxLimits, Overflow, TcpOptions};
 
 use crate::memory;
@@ -35,6 +36,8 @@ pub struct ServerOptions {
     pub(crate) parked_messages: u32,
     pub(crate) memory_budget: u64,
     pub(crate) close_timeout: Duration,
+    /// Given to [`Server`](crate::Server), and kept here because all connections see the options.
+    pub(crate) authentication_methods: Vec<Arc<dyn AuthenticationMethod>>,
 }
 
 impl ServerOptions {
@@ -55,7 +58,8 @@ impl ServerOptions {
     /// 0 is taken for 1. A larger one ends the connection with 0x95.
     #[must_use]
     pub const fn max_packet_size(mut self, bytes: u32) -> Self {
-        self.offer.maximum_packet_size = at_least_one(if bytes > MAXIMUM_PACKET_SIZE { MAXIMUM_PACKET_SIZE } else { bytes });
+        self.offer.maximum_packet_size =
+            at_least_one(if bytes > MAXIMUM_PACKET_SIZE { MAXIMUM_PACKET_SIZE } else { bytes });
         self
     }
 
@@ -67,7 +71,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long a new connection has until its CONNECT is there whole, handshakes of the transport included. Default
+    /// How long a new connection has until its CONNECT is there whole and its
+    /// [authentication](crate::Server::authentication_method) has ended, handshakes of the transport included. Default
     /// 5 s.
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -217,6 +222,11 @@ impl ServerOptions {
         self
     }
 
+    /// The authentication method of this name.
+    pub(crate) fn authentication_method(&self, name: &str) -> Option<&Arc<dyn AuthenticationMethod>> {
+        self.authentication_methods.iter().find(|method| method.name() == name)
+    }
+
     /// The bounds of the queue of a connected client.
     pub(crate) const fn connected_limits(&self) -> MailboxLimits {
         self.queue
@@ -246,6 +256,7 @@ impl Default for ServerOptions {
             parked_messages: 10_000,
             memory_budget: memory::available() / 4,
             close_timeout: Duration::from_secs(2),
+            authentication_methods: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{Message, Outbound, QoS, TopicError, TopicFilter};
+use gantline_protocol::{AuthenticationMethod, Message, Outbound, QoS, TopicError, TopicFilter};
 use gantline_transport::{AcceptBackoff, Address, AddressError, Listener, Stream, accept, bind};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -74,6 +74,19 @@ impl Server {
     #[must_use]
     pub fn listener(mut self, listener: impl Listener + 'static) -> Self {
         self.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// Adds a method of extended authentication (5.0 only), for clients that name it in CONNECT. May be called more than
+    /// once; of two methods with one name, the first counts. A client with a method that is not here is refused with
+    /// 0x8C, one without a method is not concerned.
+    ///
+    /// A client is authenticated before it gets its session, within the
+    /// [connect time-out](ServerOptions::connect_timeout), and again whenever it wants; then everything else goes on
+    /// meanwhile, for ten seconds at most. A method that panics ends the connection it is about with 0x80.
+    #[must_use]
+    pub fn authentication_method(mut self, method: impl AuthenticationMethod + 'static) -> Self {
+        self.options.authentication_methods.push(Arc::new(method));
         self
     }
 
@@ -191,7 +204,12 @@ impl RunningServer {
         F::Error: Into<TopicError>,
     {
         let filter = filter.try_into().map_err(Into::into)?;
-        Ok(LocalSubscription::new(&self.core.broker, self.core.clock, filter, qos))
+        let mut subscription = LocalSubscription::new(&self.core.broker, self.core.clock, filter, qos);
+        // The order to all may have come too early for this one.
+        if *self.core.stopping.borrow() {
+            subscription.end();
+        }
+        Ok(subscription)
     }
 
     /// Serves a connection that the application has accepted itself. Does nothing but close it if the server is shut
@@ -241,7 +259,10 @@ impl RunningServer {
         core.order(Order::Shutdown);
         let mut ended = core.ended.lock().await;
         if tokio::time::timeout(deadline, ended.recv()).await.is_err() {
-            tracing::warn!(connections = core.broker.counters.connections(), "the deadline has passed, cutting off");
+            tracing::warn!(
+                connections = core.broker.counters.connections(),
+                "the deadline has passed, cutting off"
+            );
             core.order(Order::Kick(gantline_protocol::ReasonCode::ServerShuttingDown));
             ended.recv().await;
         }

@@ -58,7 +58,7 @@ fn act_for(broker: &Arc<Broker>, slot: &Arc<ClientSlot>, epoch: u32, due: Due, n
                 order(slot, Order::KeepAlive);
             }
             // In case it ends after all: the connection looks for itself whether something has come.
-            broker.set_alarm(slot, epoch, due, given_up.max(now.plus_secs(1)));
+            broker.set_alarm(slot, epoch, due, given_up.max(now.plus_secs(1)), now);
         }
     }
 }

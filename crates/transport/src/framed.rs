@@ -357,6 +357,17 @@ impl Framed {
     }
 }
 
+impl gantline_protocol::Output for Framed {
+    #[inline]
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        self.out()
+    }
+
+    fn share(&mut self, payload: &Bytes) {
+        self.push_shared(payload.clone());
+    }
+}
+
 impl fmt::Debug for Framed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Framed")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use gantline_protocol::{Message, TopicFilter};
+use gantline_protocol::{Message, TopicFilter, topic};
 
 use super::{Dispatch, Effects, Event, StreamId};
 use crate::inbox::{Inbox, OnFull, StreamBounds};
@@ -59,6 +59,39 @@ fn a_shared_subscription_matches_without_its_prefix() {
     let wildcard = listen(&mut dispatch, &["$share/group/a/#"]);
     deliver(&mut dispatch, "a/b");
     assert_eq!([exact.count(), wildcard.count()], [1, 1]);
+}
+
+/// All sequences of one to four of these levels, without the empty text.
+fn all(levels: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = levels.iter().map(ToString::to_string).collect();
+    let mut longest = all.clone();
+    for _ in 1..4 {
+        longest = longest
+            .iter()
+            .flat_map(|start| levels.iter().map(move |level| format!("{start}/{level}")))
+            .collect();
+        all.extend_from_slice(&longest);
+    }
+    all.retain(|text| !text.is_empty());
+    all
+}
+
+#[test]
+fn every_filter_gets_the_topics_of_the_reference() {
+    let mut filters = all(&["", "a", "b", "$x", "+", "#"]);
+    filters.retain(|text| !text.split('/').rev().skip(1).any(|level| level == "#"));
+    let mut dispatch = Dispatch::default();
+    // Slots are given in this order.
+    for text in &filters {
+        listen(&mut dispatch, &[text]);
+        listen(&mut dispatch, &[&format!("$share/g/{text}")]);
+    }
+    for name in all(&["", "a", "b", "$x"]) {
+        let matching = filters.iter().enumerate().filter(|(_, text)| topic::matches(text, &name));
+        let expected: Vec<_> = matching.flat_map(|(place, _)| [2 * place, 2 * place + 1]).collect();
+        dispatch.find(&name);
+        assert_eq!(dispatch.targets, expected, "{name}");
+    }
 }
 
 #[test]

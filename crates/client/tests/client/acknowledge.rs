@@ -163,18 +163,23 @@ async fn a_stream_that_is_dropped_releases_what_it_has_not_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn an_acknowledgement_for_an_earlier_connection_says_nothing_on_the_next() {
-    let (client, mut peer) = connected(ConnectOptions::default()).await;
-    let mut messages = client.messages().manual_acks();
-    peer.publish("a", "old", at_least_once(1)).await;
-    let old = messages.next().await.unwrap();
-    drop(peer);
-    let (_, mut peer) = reconnected(&client, Default::default()).await;
-    peer.publish("a", "new", at_least_once(1)).await;
-    let new = messages.next().await.unwrap();
-    assert_eq!(text(&old.acknowledge(ReasonCode::Success)), "old");
-    peer.hears_nothing().await;
-    new.acknowledge(ReasonCode::Success);
-    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
+    // Also if the next connection is that of another client.
+    for id in ["one", "two"] {
+        let options = |id: &str| ConnectOptions::default().client_id(id).unwrap();
+        let (client, mut peer) = connected(options("one")).await;
+        let mut messages = client.messages().manual_acks();
+        peer.publish("a", "old", at_least_once(1)).await;
+        let old = messages.next().await.unwrap();
+        drop(peer);
+        client.set_options(options(id));
+        let (_, mut peer) = reconnected(&client, Default::default()).await;
+        peer.publish("a", "new", at_least_once(1)).await;
+        let new = messages.next().await.unwrap();
+        assert_eq!(text(&old.acknowledge(ReasonCode::Success)), "old");
+        peer.hears_nothing().await;
+        new.acknowledge(ReasonCode::Success);
+        assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
+    }
 }
 
 #[tokio::test(start_paused = true)]

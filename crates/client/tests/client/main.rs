@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 mod acknowledge;
+mod authentication;
 mod bounds;
 mod connect;
 mod disconnect;

@@ -82,6 +82,28 @@ async fn an_option_that_the_version_does_not_have_is_named() {
     peer.hears_nothing().await;
 }
 
+/// [MQTT-3.1.2-22] [MQTT-3.1.3-7] of 3.1.1, and the 23 characters of 3.1.
+#[test]
+fn what_the_server_would_have_to_refuse_is_not_sent() {
+    let [first, second] = older();
+    let long = "x".repeat(24);
+    let refused = |options: ConnectOptions| options.check().unwrap_err();
+    for version in older() {
+        assert!(matches!(
+            refused(options(version).password("secret")),
+            OptionsError::PasswordWithoutUserName { .. }
+        ));
+        let assigned = options(version).server_assigned_client_id();
+        assert!(assigned.clone().check().is_ok() == (version == second));
+        assert!(assigned.clean_start(false).check().is_err());
+    }
+    let kept = options(second).server_assigned_client_id().clean_start(false);
+    assert!(matches!(refused(kept), OptionsError::SessionWithoutClientId { .. }));
+    let long = |version| options(version).client_id(&long).unwrap();
+    assert!(matches!(refused(long(first)), OptionsError::ClientIdTooLong { .. }));
+    assert!(long(second).check().is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_filter_has_one_reason() {
     let [_, version] = older();
@@ -113,6 +135,30 @@ async fn a_session_is_kept_without_clean_start() {
     }
 }
 
+/// [MQTT-3.1.2-6] of 3.1.1. The server of 3.1 cannot say that it knows nothing.
+#[tokio::test(start_paused = true)]
+async fn what_a_clean_session_had_in_flight_is_not_sent_in_the_next() {
+    for version in older() {
+        let (client, mut peer) = connected(options(version)).await;
+        let delivery = client.publish(message("a", "", QoS::AtLeastOnce)).queued().await.unwrap();
+        peer.expect_publish().await;
+        let mut messages = client.messages();
+        peer.publish("a", "", crate::peer::exactly_once(7)).await;
+        messages.next().await.unwrap();
+        peer.expect_ack().await;
+        drop(peer);
+        let Err(PublishError::ConnectionLost(lost)) = delivery.await else { panic!() };
+        assert!(!lost.resent_on_resume);
+        client.set_options(options(version).clean_start(false));
+        let (connect, mut peer) = reconnected(&client, ConnAck::default()).await;
+        assert!(!connect.clean_start);
+        peer.hears_nothing().await;
+        // Nor is the id that was received known any more.
+        peer.publish("a", "new", crate::peer::exactly_once(7)).await;
+        assert_eq!(text(&messages.next().await.unwrap()), "new");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_goodbye_with_a_reason_is_none_so_that_the_will_is_published() {
     let [_, version] = older();
@@ -129,7 +175,16 @@ async fn a_goodbye_with_a_reason_is_none_so_that_the_will_is_published() {
 async fn a_server_that_breaks_a_rule_is_left_without_a_word() {
     let [_, version] = older();
     // These servers cannot say goodbye, either.
-    for bytes in [&[0xE0, 0][..], &[0xC0, 0], &[0xF0, 0], &[0x30, 4, 0, 1, b'#', 0]] {
+    for bytes in [
+        &[0xE0, 0][..],
+        &[0xC0, 0],
+        &[0xF0, 0],
+        &[0x30, 4, 0, 1, b'#', 0],
+        &[0x30, 3, 0, 1, 0xFF],
+        &[0x30, 3, 0, 1, 0],
+        &[0x36, 5, 0, 1, b'a', 0, 1],
+        &[0x60, 2, 0, 1],
+    ] {
         let (client, mut peer): (Client, Peer) = connected(options(version)).await;
         let mut events = client.events();
         peer.send_bytes(bytes).await;
@@ -141,7 +196,13 @@ async fn a_server_that_breaks_a_rule_is_left_without_a_word() {
         assert!(
             matches!(
                 violation.rule,
-                Rule::UnexpectedPacket | Rule::ReservedPacketType | Rule::TopicNameInvalid
+                Rule::UnexpectedPacket
+                    | Rule::ReservedPacketType
+                    | Rule::TopicNameInvalid
+                    | Rule::StringNotUtf8
+                    | Rule::StringContainsNull
+                    | Rule::QoSInvalid
+                    | Rule::ReservedFlags
             ),
             "{violation}"
         );

@@ -82,12 +82,20 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
     ///
     /// # Errors
     ///
-    /// A field of it cannot be expressed.
+    /// A field of it cannot be expressed, or the packet is larger than the peer's Maximum Packet Size [MQTT-3.1.2-24].
+    /// Then nothing was written.
     pub fn auth(&mut self, auth: &Auth, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         if self.phase == Phase::Closed || !self.limits.version.has_reason_codes() {
             return Ok(());
         }
-        auth.encode(self.limits.version, out)
+        let start = out.len();
+        auth.encode(self.limits.version, out)?;
+        let (length, maximum) = (out.len() - start, self.limits.peer.maximum_packet_size);
+        if length > maximum as usize {
+            out.truncate(start);
+            return Err(EncodeError::AbovePeerMaximum { length, maximum });
+        }
+        Ok(())
     }
 
     /// Ends the connection after a violation of the peer: tells it why, where the version can [MQTT-4.13.1-1]. The

@@ -9,6 +9,7 @@ use super::{Connection, NotSent, Received};
 use crate::error::Violation;
 use crate::frame::{Frame, Head};
 use crate::outbound::Outbound;
+use crate::output::Output;
 use crate::packet::{PacketType, ack};
 use crate::qos::QoS;
 use crate::reason_code::ReasonCode;
@@ -24,7 +25,7 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
     ///
     /// The message comes back unsent: it is too large for the peer, [`quota`](Self::quota) is 0, or the server does
     /// not offer its QoS or RETAIN.
-    pub fn publish(&mut self, now: Moment, message: Outbound, out: &mut Vec<u8>) -> Result<(), NotSent> {
+    pub fn publish(&mut self, now: Moment, message: Outbound, out: &mut impl Output) -> Result<(), NotSent> {
         if message.qos == QoS::AtMostOnce {
             return self.publish_once(now, &message, out);
         }
@@ -54,7 +55,7 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
         &mut self,
         now: Moment,
         message: &Outbound,
-        out: &mut Vec<u8>,
+        out: &mut impl Output,
     ) -> Result<(), NotSent> {
         if !self.is_open() {
             return Err(NotSent::NoQuota(message.clone()));

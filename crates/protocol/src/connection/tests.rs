@@ -5,8 +5,8 @@ use crate::error::Rule;
 use crate::limits::{Limits, Offer};
 use crate::message::Message;
 use crate::outbound::Outbound;
-use crate::packet::{Connect, Packet, PacketType};
-use crate::properties::DisconnectProperties;
+use crate::packet::{Auth, Connect, Packet, PacketType};
+use crate::properties::{AuthProperties, DisconnectProperties};
 use crate::qos::QoS;
 use crate::reason_code::ReasonCode;
 use crate::session::{Request, Session};
@@ -160,4 +160,24 @@ fn bytes_from_the_server_are_a_sign_of_life() {
     assert_eq!(client.handle_timeout(Moment::from_millis(20_000), &mut out), Ok(()));
     let silent = client.handle_timeout(Moment::from_millis(29_000), &mut out);
     assert_eq!(silent.unwrap_err().rule, Rule::PingUnanswered);
+}
+
+#[test]
+fn a_step_of_authentication_above_the_peers_maximum_is_not_sent() {
+    let mut connect = Connect::default();
+    connect.properties.maximum_packet_size = std::num::NonZeroU32::new(100);
+    let limits = Limits::for_server(&connect, &Offer::default());
+    let mut server = ServerConnection::new(limits, Box::<Session>::default(), NOW);
+    let mut out = vec![0];
+    for (length, fits) in [(50, true), (100, false)] {
+        let properties = AuthProperties {
+            authentication_method: Some("m".into()),
+            authentication_data: Some(vec![0; length].into()),
+            ..AuthProperties::default()
+        };
+        let auth = Auth { reason: ReasonCode::ContinueAuthentication, properties };
+        let before = out.len();
+        let sent = server.auth(&auth, &mut out);
+        assert_eq!((sent.is_ok(), out.len() > before), (fits, fits));
+    }
 }

@@ -13,6 +13,7 @@ use crate::codec::{Reader, varint, writer};
 use crate::error::{EncodeError, Rule, Violation};
 use crate::frame::Head;
 use crate::message::Message;
+use crate::output::Output;
 use crate::packet_id::PacketId;
 use crate::properties::{PropertyId, PublishProperties, PublishPropertiesRef};
 use crate::qos::QoS;
@@ -276,13 +277,26 @@ pub(crate) fn wire_len(parts: &Parts<'_>) -> usize {
 #[inline]
 pub(crate) fn write(parts: &Parts<'_>, out: &mut Vec<u8>) {
     let body_len = parts.body_len();
+    out.reserve(1 + with_length(body_len));
+    write_head(parts, body_len, out);
+    out.extend_from_slice(parts.payload);
+}
+
+/// Appends a packet whose payload is shared.
+pub(crate) fn write_shared(parts: &Parts<'_>, payload: &Bytes, out: &mut impl Output) {
+    write_head(parts, parts.body_len(), out.bytes());
+    out.share(payload);
+}
+
+/// Appends everything before the payload.
+#[inline]
+fn write_head(parts: &Parts<'_>, body_len: usize, out: &mut Vec<u8>) {
     debug_assert!(body_len <= varint::MAX as usize, "the caller compares with the Maximum Packet Size");
     debug_assert_eq!(
         parts.packet_id.is_some(),
         parts.qos != QoS::AtMostOnce,
         "the packet id follows from the QoS"
     );
-    out.reserve(1 + with_length(body_len));
     out.push(first_byte(parts));
     varint::write(body_len as u32, out);
     writer::u16(parts.topic.len() as u16, out);
@@ -293,7 +307,6 @@ pub(crate) fn write(parts: &Parts<'_>, out: &mut Vec<u8>) {
     if parts.has_properties {
         write_properties(parts, out);
     }
-    out.extend_from_slice(parts.payload);
 }
 
 #[inline]

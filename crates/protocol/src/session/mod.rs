@@ -49,7 +49,7 @@ impl Session {
     /// Forgets all flows; returns the messages that the peer has not completely acknowledged, in send order.
     ///
     /// Receipts of connections that used this session stay invalid.
-    pub(crate) fn clear(&mut self) -> Vec<Lost> {
+    pub fn clear(&mut self) -> Vec<Lost> {
         self.incoming.clear();
         self.outgoing.take()
     }

@@ -2,7 +2,8 @@
 //!
 //! Relates to: [`TimerWheel`]; `timekeeper.rs`, the task that waits for the next alarm and acts on it. Leaves out: the
 //! clock. An alarm that no longer stands is not taken back: it names the loan of the session that it belongs to, and
-//! whoever acts on it looks whether that still lasts.
+//! whoever acts on it looks whether that still lasts. So that such alarms do not pile up, none for a client is set far
+//! ahead; whoever acts on it sets the next one.
 
 use std::sync::Weak;
 
@@ -81,6 +82,12 @@ impl Alarms {
         wheel.timers.advance(now, due);
         wheel.awaited = wheel.timers.next().unwrap_or(Moment::NEVER);
         wheel.awaited
+    }
+
+    /// How many are set.
+    #[cfg(all(test, not(shuttle)))]
+    pub(super) fn count(&self) -> usize {
+        self.wheel.lock().timers.count()
     }
 
     /// For the timekeeper to wait for an earlier alarm.

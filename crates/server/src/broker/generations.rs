@@ -9,10 +9,13 @@
 
 use std::array;
 use std::hash::{BuildHasher, Hasher};
+#[cfg(not(shuttle))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use gantline_protocol::TopicFilter;
+#[cfg(shuttle)]
+use shuttle::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one index.
 ///

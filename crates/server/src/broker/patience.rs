@@ -4,7 +4,7 @@
 //! quarter for a second, twice as long at each relapse. Relates to: `hold.rs`, the publisher's side; the mailbox, which
 //! says how full it is. Leaves out: the clock.
 
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use gantline_protocol::Moment;
 

@@ -7,6 +7,11 @@
 //! Relates to: [`Subscriptions`](super::subscriptions::Subscriptions), which knows who wants a topic; the mailboxes.
 //! Leaves out: waking and holding back, which happen when no lock is held: see [`Publisher::settle`].
 
+#[cfg(all(test, shuttle))]
+mod models;
+#[cfg(all(test, not(shuttle)))]
+mod tests;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -67,7 +72,12 @@ impl Publisher {
     /// Keeps the message if it is to be retained, and hands it to all who have subscribed to its topic, at the latest
     /// with the next [`settle`](Self::settle). Returns how many receivers there are.
     #[inline]
-    pub(crate) fn publish(&mut self, broker: &Broker, publication: &mut Publication<'_>, now: Moment) -> usize {
+    pub(crate) fn publish(
+        &mut self,
+        broker: &Broker,
+        publication: &mut Publication<'_>,
+        now: Moment,
+    ) -> usize {
         if publication.retain {
             // Before it is handed to anybody: a replay must not be older than a live message.
             broker.retain(publication);
@@ -137,13 +147,8 @@ impl Publisher {
 }
 
 impl Run {
-    const EMPTY: Self = Self {
-        route: 0,
-        finished: [const { Vec::new() }; 2],
-        count: 0,
-        largest: [0; 2],
-        kept: Vec::new(),
-    };
+    const EMPTY: Self =
+        Self { route: 0, finished: [const { Vec::new() }; 2], count: 0, largest: [0; 2], kept: Vec::new() };
 
     const fn is_empty(&self) -> bool {
         self.count == 0 && self.kept.is_empty()
@@ -418,7 +423,12 @@ impl Broker {
     }
 
     /// Publishes a message at once and wakes those who get it; nobody is waited for. Not for use under a lock.
-    pub(crate) fn publish_message(&self, message: &Outbound, publisher: Option<&Arc<ClientSlot>>, now: Moment) {
+    pub(crate) fn publish_message(
+        &self,
+        message: &Outbound,
+        publisher: Option<&Arc<ClientSlot>>,
+        now: Moment,
+    ) {
         let mut publisher = Publisher::new(publisher);
         publisher.publish(self, &mut Publication::of_message(message), now);
         publisher.settle(self, now);

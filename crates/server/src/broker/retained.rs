@@ -101,6 +101,7 @@ impl RetainedTree {
     }
 
     /// The message of a topic, unless it has expired.
+    #[cfg(test)]
     pub(crate) fn get(&self, topic: &str, now: Moment) -> Option<&Retained> {
         let mut node = NodeId::ROOT;
         for level in topic.split('/') {

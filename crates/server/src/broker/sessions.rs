@@ -4,8 +4,12 @@
 //! has a number, the epoch, and whatever names an earlier one is void. Relates to: `claim.rs`, the asynchronous door to
 //! this; `timekeeper.rs`, which acts on the alarms that are set here. Leaves out: time, which is an argument.
 
+#[cfg(all(test, not(shuttle)))]
+mod tests;
+
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use gantline_protocol::{Limits, Moment, Outbound, QoS, ReasonCode, Will};
 
@@ -123,7 +127,7 @@ impl Broker {
         slot.set_profile(Profile::of(terms.limits, epoch));
         slot.set_silence(u32::from(terms.limits.keep_alive) * 1500);
         slot.hear(now);
-        self.set_alarm(slot, epoch, Due::KeepAlive, slot.given_up());
+        self.set_alarm(slot, epoch, Due::KeepAlive, slot.given_up(), now);
         if relaid && existed && !terms.clean_start {
             self.outdate_routes_to(slot);
         }
@@ -174,7 +178,8 @@ impl Broker {
                 }
             };
             if ending != Ending::Unused {
-                state.expires = if ends || expiry == u32::MAX { Moment::NEVER } else { now.plus_secs(expiry) };
+                state.expires =
+                    if ends || expiry == u32::MAX { Moment::NEVER } else { now.plus_secs(expiry) };
             }
             state.session = Some(session);
             let will_due = state.will.as_ref().map_or(Moment::NEVER, |will| will.due);
@@ -192,16 +197,20 @@ impl Broker {
             // Unless there is a session, or somebody who waits for one.
             self.clients.remove(slot);
         }
-        self.set_alarm(slot, epoch, Due::Expiry, expires);
-        self.set_alarm(slot, epoch, Due::Will, will_due);
+        self.set_alarm(slot, epoch, Due::Expiry, expires, now);
+        self.set_alarm(slot, epoch, Due::Will, will_due, now);
     }
 
     /// The will delay of this loan is over.
     pub(crate) fn will_is_due(&self, slot: &Arc<ClientSlot>, epoch: u32, now: Moment) {
-        let will = slot.with_state(|state| {
-            let stands = state.epoch == epoch && state.session.is_some();
-            state.will.take_if(|will| stands && will.due <= now)
+        let (will, later) = slot.with_state(|state| {
+            if state.epoch != epoch || state.session.is_none() {
+                return (None, Moment::NEVER);
+            }
+            let will = state.will.take_if(|will| will.due <= now);
+            (will, state.will.as_ref().map_or(Moment::NEVER, |will| will.due))
         });
+        self.set_alarm(slot, epoch, Due::Will, later, now);
         if let Some(will) = will {
             self.publish_message(&will.due_at(now), Some(slot), now);
         }
@@ -209,20 +218,30 @@ impl Broker {
 
     /// The session has not been claimed since this loan, and its time is over.
     pub(crate) fn session_expires(&self, slot: &Arc<ClientSlot>, epoch: u32, now: Moment) {
-        let session = slot.with_state(|state| {
-            let stands = state.epoch == epoch && state.claims.is_empty() && state.expires <= now;
-            let session = if stands { state.session.take() } else { None };
-            session.map(|session| state.lend(session))
+        let (loan, later) = slot.with_state(|state| {
+            if state.epoch != epoch {
+                return (None, Moment::NEVER);
+            }
+            if state.expires > now {
+                return (None, state.expires);
+            }
+            // Whoever waits for it may give up.
+            if !state.claims.is_empty() {
+                return (None, now.plus_secs(1));
+            }
+            (state.session.take().map(|session| state.lend(session)), Moment::NEVER)
         });
-        if let Some(loan) = session {
+        self.set_alarm(slot, epoch, Due::Expiry, later, now);
+        if let Some(loan) = loan {
             tracing::debug!(client = %slot.id(), "the session has expired");
             self.take_back(slot, loan.session, Ending::WithWill, 0, now);
         }
     }
 
-    /// Sets an alarm for a client.
-    pub(crate) fn set_alarm(&self, slot: &Arc<ClientSlot>, epoch: u32, due: Due, at: Moment) {
+    /// Sets an alarm for a client, or an earlier one that leads to this one.
+    pub(crate) fn set_alarm(&self, slot: &Arc<ClientSlot>, epoch: u32, due: Due, at: Moment, now: Moment) {
         if at != Moment::NEVER {
+            let at = at.min(now.plus(FARTHEST_ALARM));
             self.alarms.set(at, Alarm::Client { slot: Arc::downgrade(slot), epoch, due });
         }
     }
@@ -285,4 +304,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
+/// How far ahead an alarm is set. It is not taken back when a client leaves, so that this bounds what clients that come
+/// and go can make the server hold.
+const FARTHEST_ALARM: Duration = Duration::from_secs(60);
 const TAKEN_OVER: Order = Order::Kick(ReasonCode::SessionTakenOver);

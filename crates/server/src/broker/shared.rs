@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use gantline_protocol::TopicFilter;
-
 use super::subscriptions::{Roster, Subscriber, Subscription, Target};
 
 /// The members of one group name and filter at one time. A match hands out the group as it was; a later change of the
@@ -15,7 +13,6 @@ use super::subscriptions::{Roster, Subscriber, Subscription, Target};
 #[derive(Clone, Debug)]
 pub(crate) struct ShareGroup<S> {
     id: u32,
-    filter: TopicFilter,
     members: Roster<S>,
     /// Whose turn it is: a position in `members`, modulo their number.
     turn: Arc<AtomicU32>,
@@ -23,8 +20,8 @@ pub(crate) struct ShareGroup<S> {
 
 impl<S: Subscriber> ShareGroup<S> {
     /// Makes a group without members.
-    pub(super) fn new(id: u32, filter: TopicFilter) -> Self {
-        Self { id, filter, members: Roster::default(), turn: Arc::default() }
+    pub(super) fn new(id: u32) -> Self {
+        Self { id, members: Roster::default(), turn: Arc::default() }
     }
 
     /// The identity, by which [`Subscriptions::group`](super::subscriptions::Subscriptions::group) finds the group
@@ -33,12 +30,8 @@ impl<S: Subscriber> ShareGroup<S> {
         self.id
     }
 
-    /// The whole filter, `$share` and name included.
-    pub(crate) fn filter(&self) -> &TopicFilter {
-        &self.filter
-    }
-
     /// How many members there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
@@ -95,7 +88,7 @@ impl<S: Subscriber> ShareGroup<S> {
 mod tests {
     use std::cell::Cell;
 
-    use gantline_protocol::{QoS, TopicFilter};
+    use gantline_protocol::QoS;
 
     use super::{ShareGroup, Subscriber, Subscription};
 
@@ -109,7 +102,7 @@ mod tests {
     }
 
     fn group(members: usize) -> ShareGroup<Member> {
-        let mut group = ShareGroup::new(1, TopicFilter::new("$share/g/a").unwrap());
+        let mut group = ShareGroup::new(1);
         for key in 0..members {
             let (qos, no_local, retain_as_published) = (QoS::AtLeastOnce, false, false);
             group.insert(Subscription {

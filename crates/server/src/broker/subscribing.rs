@@ -67,7 +67,9 @@ impl Broker {
 
     /// The layout of the client has changed: routes that were found for the earlier one are void.
     pub(crate) fn outdate_routes_to(&self, slot: &Arc<ClientSlot>) {
-        slot.with_state(|state| state.subscriptions.keys().for_each(|filter| self.generations.changed(filter)));
+        slot.with_state(|state| {
+            state.subscriptions.keys().for_each(|filter| self.generations.changed(filter))
+        });
     }
 }
 

@@ -90,11 +90,6 @@ impl<S: Subscriber> Subscriptions<S> {
         self.len
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Adds to `out`, which the caller has cleared, all that want a message with this topic. `publisher` is the key
     /// of the subscriber that published it, if one did.
     pub(crate) fn matches(&self, topic: &str, publisher: Option<usize>, out: &mut Matches<S>) {
@@ -128,7 +123,7 @@ impl<S: Subscriber> Subscriptions<S> {
             return Arc::make_mut(group).insert(subscription);
         }
         let id = self.unused_group();
-        let mut group = ShareGroup::new(id, filter.clone());
+        let mut group = ShareGroup::new(id);
         group.insert(subscription);
         self.names.insert(filter.clone(), id);
         self.groups.insert(id, Arc::new(group));

@@ -192,7 +192,7 @@ async fn the_first_packet_has_to_be_connect() {
     peer.send(Packet::PingReq).await;
     peer.hears_the_end().await;
     let mut peer = stranger(&server);
-    peer.send_bytes(b"GET / HTTP/1.1\r\n\r\n").await;
+    peer.send_bytes(&b"GET / HTTP/1.1\r\n".repeat(10)).await;
     peer.hears_the_end().await;
     assert_eq!(server.stats().violations, 2);
 }

@@ -125,7 +125,7 @@ async fn a_smaller_window_of_the_next_connection_holds_for_what_is_sent_again() 
         other.publish("t", &number.to_string(), QoS::AtLeastOnce).await;
         peer.publish_packet().await;
     }
-    peer.is_lost().await;
+    peer.vanishes().await;
     other.publish("t", "20", QoS::AtLeastOnce).await;
     let mut connect = lasting("a", 100);
     connect.properties.receive_maximum = NonZeroU16::new(3);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gantline_protocol::ProtocolVersion;
 use gantline_protocol::packet::{Connect, Packet};
+use gantline_protocol::{PacketType, ProtocolVersion};
 use gantline_server::{QoS, ReasonCode, ServerOptions};
 use tokio::time::Instant;
 
@@ -50,12 +50,20 @@ async fn whatever_the_client_sends_is_a_sign_of_life() {
 async fn a_packet_that_takes_long_is_a_sign_of_life() {
     let server = server().await;
     let mut peer = connected(&server, Connect { keep_alive: 2, ..clean("a") }).await;
-    peer.send_bytes(&[0x30, 20, 0, 1, b't', 0]).await;
+    // 16 KiB, a kibibyte at a time.
+    peer.send_bytes(&[0x30, 0x84, 0x80, 0x01, 0, 1, b't', 0]).await;
     for _ in 0..16 {
         seconds_pass(2).await;
-        peer.send_bytes(b"x").await;
+        peer.send_bytes(&[b'x'; 1_024]).await;
     }
     peer.ping().await;
+    // A byte now and then is none.
+    peer.send_bytes(&[0x30, 20, 0, 1, b't', 0]).await;
+    for _ in 0..2 {
+        seconds_pass(1).await;
+        peer.send_bytes(b"x").await;
+    }
+    peer.is_disconnected(ReasonCode::KeepAliveTimeout).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,4 +114,29 @@ async fn the_session_of_a_client_that_was_given_up_stays() {
     seconds_pass(2).await;
     peer.send(Packet::PingReq).await;
     peer.ping().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_is_heard_all_the_same() {
+    let server = server().await;
+    let connect = Connect { keep_alive: 2, ..clean("a") };
+    let mut peer = subscriber(&server, connect, &["t"], QoS::AtMostOnce).await;
+    let mut other = client(&server, "b").await;
+    for _ in 0..500 {
+        other.publish("t", &"x".repeat(4_000), QoS::AtMostOnce).await;
+    }
+    // What waits is on its way at once as soon as there is room.
+    for _ in 0..100 {
+        peer.publish_packet().await;
+    }
+    for _ in 0..10 {
+        seconds_pass(1).await;
+        peer.send(Packet::PingReq).await;
+    }
+    for _ in 0..10 {
+        peer.expect(PacketType::PingResp).await;
+    }
+    for _ in 0..400 {
+        assert_eq!(peer.publish_packet().await.payload.len(), 4_000);
+    }
 }

@@ -124,6 +124,7 @@ async fn a_message_expires_while_the_application_does_not_take_it() {
     let message = subscription.next().await.unwrap();
     assert_eq!(message.payload_str(), Ok("3"));
     assert!(message.properties().message_expiry_interval < Some(45));
+    quiet(&mut subscription).await;
     assert_eq!(server.stats().messages_expired, 2);
 }
 

@@ -3,6 +3,11 @@
 //! One file per topic; `peer.rs` is the client, which can misbehave. One binary, so that it is linked once. Leaves out:
 //! the real client, with which `gantline` tests both.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
+mod authentication;
+mod chaos;
+mod conformance_3_1_1;
 mod connect;
 mod inflight;
 mod keep_alive;

@@ -378,7 +378,7 @@ impl Peer {
     }
 
     /// Ends as a network failure does, and waits until the server has noticed.
-    pub(crate) async fn is_lost(self) {
+    pub(crate) async fn vanishes(self) {
         drop(self);
         settle().await;
     }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use gantline_protocol::ProtocolVersion;
 use gantline_protocol::packet::{Packet, Publish};
 use gantline_server::{QoS, ReasonCode, RunningServer};
 
 use crate::peer::{
-    ALL_QOS, Peer, clean, client, connected, lasting, options, seconds_pass, server, subscriber, text,
+    ALL_QOS, Peer, clean, client, connected, lasting, of_version, options, seconds_pass, server, subscriber,
+    text,
 };
 
 const FILTER: &str = "$share/g/t/+";
@@ -82,10 +84,57 @@ async fn no_local_on_a_shared_subscription_is_a_violation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_filter_without_group_or_pattern_is_a_violation() {
+    let server = server().await;
+    // Written by hand: the codec refuses to.
+    let body = |version: ProtocolVersion, filter: &str| {
+        let mut body = vec![0, 1];
+        body.extend(version.has_properties().then_some(0));
+        body.extend([0, filter.len() as u8]);
+        body.extend(filter.bytes());
+        body
+    };
+    let forms = [
+        "$share/",
+        "$share/g",
+        "$share/g/",
+        "$share//t",
+        "$share/g+/t",
+        "$share/+/t",
+        "$share/#",
+        "$share/g#/t",
+    ];
+    for version in ProtocolVersion::ALL {
+        for filter in forms {
+            for (first, option) in [(0x82, Some(0)), (0xA2, None)] {
+                let mut peer = connected(&server, of_version(version, "a", true)).await;
+                let mut body = body(version, filter);
+                body.extend(option);
+                peer.send_bytes(&[first, body.len() as u8]).await;
+                peer.send_bytes(&body).await;
+                if version.server_may_disconnect() {
+                    peer.is_disconnected(ReasonCode::TopicFilterInvalid).await;
+                } else {
+                    peer.hears_the_end().await;
+                }
+            }
+        }
+        // These only look like it.
+        let mut peer =
+            subscriber(&server, of_version(version, "a", true), &["$share", "$shared/g/t"], QoS::AtMostOnce)
+                .await;
+        for topic in ["$share", "$shared/g/t"] {
+            peer.publish(topic, topic, QoS::AtMostOnce).await;
+            assert_eq!(peer.text().await, topic);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn members_that_are_away_are_passed_over_as_long_as_one_is_there() {
     let server = server().await;
     let away = lasting("away", 100);
-    subscriber(&server, away.clone(), &[FILTER], QoS::AtLeastOnce).await.is_lost().await;
+    subscriber(&server, away.clone(), &[FILTER], QoS::AtLeastOnce).await.vanishes().await;
     let mut here = members(&server, 2, QoS::AtLeastOnce).await;
     let mut other = client(&server, "publisher").await;
     for number in 0..20 {
@@ -118,7 +167,7 @@ async fn what_a_member_did_not_take_goes_to_others_when_its_session_ends() {
     // One is complete, one in flight, three queued.
     assert_eq!(leaving.text().await, "0");
     leaving.ping().await;
-    leaving.is_lost().await;
+    leaving.vanishes().await;
     let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::AtLeastOnce).await;
     seconds_pass(9).await;
     stays.hears_nothing().await;
@@ -135,7 +184,7 @@ async fn a_qos_2_message_that_was_sent_is_not_given_to_another() {
     client(&server, "publisher").await.publish("t/u", "x", QoS::ExactlyOnce).await;
     let Publish { .. } = leaving.publish_packet().await;
     let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::ExactlyOnce).await;
-    leaving.is_lost().await;
+    leaving.vanishes().await;
     stays.hears_nothing().await;
 }
 

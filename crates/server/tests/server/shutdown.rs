@@ -100,6 +100,31 @@ async fn a_client_with_an_exhausted_window_does_not_hold_the_server_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn acknowledgements_that_are_kept_go_out_first() {
+    let server = server_with(ServerOptions::default().max_queued_messages(10)).await;
+    let slow = server.subscribe("t", QoS::AtLeastOnce).unwrap();
+    let mut other = subscriber(&server, clean("b"), &["own"], QoS::AtLeastOnce).await;
+    // Something is in flight to it, so that it is read while it is held back.
+    other.publish("own", "", QoS::AtLeastOnce).await;
+    other.publish_packet().await;
+    // More than half.
+    for _ in 0..6 {
+        other.publish("t", "", QoS::AtLeastOnce).await;
+    }
+    let held = other.made("t", "", QoS::AtLeastOnce);
+    let id = held.delivery.packet_id().unwrap();
+    other.send(gantline_protocol::Packet::Publish(Box::new(held))).await;
+    other.hears_nothing().await;
+    let began = Instant::now();
+    let stopping = tokio::spawn(async move { server.shutdown(DEADLINE).await });
+    assert_eq!(other.ack_of(gantline_protocol::PacketType::PubAck, id).await, ReasonCode::Success);
+    other.is_disconnected(ReasonCode::ServerShuttingDown).await;
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+    drop((slow, other));
+    stopping.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn wills_are_not_published() {
     let server = server().await;
     let mut watcher = subscriber(&server, clean("watcher"), &["w"], QoS::AtLeastOnce).await;

@@ -178,7 +178,7 @@ async fn no_local_holds_across_connections() {
     let connect = of_version(ProtocolVersion::default(), "a", false);
     let mut peer = connected(&server, connect.clone()).await;
     peer.subscribe_with(&[("t", options(QoS::AtLeastOnce).no_local(true))], None).await;
-    peer.is_lost().await;
+    peer.vanishes().await;
     let mut peer = connected(&server, connect).await;
     assert_eq!(peer.publish("t", "own", QoS::AtLeastOnce).await, ReasonCode::NoMatchingSubscribers);
 }

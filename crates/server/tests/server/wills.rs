@@ -25,7 +25,7 @@ async fn a_will_is_published_when_the_connection_is_lost() {
         for qos in ALL_QOS {
             let mut connect = mortal(of_version(version, "a", true), 0);
             connect.will = connect.will.map(|will| Will { qos, ..will });
-            connected(&server, connect).await.is_lost().await;
+            connected(&server, connect).await.vanishes().await;
             let message = watcher.message().await;
             assert_eq!((text(&message).as_str(), message.delivery.qos()), ("gone", qos));
         }
@@ -38,7 +38,7 @@ async fn a_will_is_not_published_behind_a_goodbye() {
     let mut watcher = watcher(&server).await;
     for version in ProtocolVersion::ALL {
         connected(&server, mortal(of_version(version, "a", false), 0)).await.goes().await;
-        connected(&server, of_version(version, "a", true)).await.is_lost().await;
+        connected(&server, of_version(version, "a", true)).await.vanishes().await;
     }
     watcher.hears_nothing().await;
 }
@@ -76,7 +76,7 @@ async fn a_will_is_published_when_the_keep_alive_is_over() {
 async fn a_delayed_will_waits() {
     let server = server().await;
     let mut watcher = watcher(&server).await;
-    connected(&server, mortal(lasting("a", 100), 10)).await.is_lost().await;
+    connected(&server, mortal(lasting("a", 100), 10)).await.vanishes().await;
     seconds_pass(9).await;
     watcher.hears_nothing().await;
     seconds_pass(1).await;
@@ -90,13 +90,13 @@ async fn a_delayed_will_waits() {
 async fn a_delayed_will_does_not_outlive_the_session() {
     let server = server().await;
     let mut watcher = watcher(&server).await;
-    connected(&server, mortal(lasting("a", 5), 10)).await.is_lost().await;
+    connected(&server, mortal(lasting("a", 5), 10)).await.vanishes().await;
     seconds_pass(4).await;
     watcher.hears_nothing().await;
     seconds_pass(1).await;
     assert_eq!(watcher.text().await, "gone");
     // A session that ends with its connection leaves no time.
-    connected(&server, mortal(clean("a"), 10)).await.is_lost().await;
+    connected(&server, mortal(clean("a"), 10)).await.vanishes().await;
     assert_eq!(watcher.text().await, "gone");
 }
 
@@ -104,12 +104,12 @@ async fn a_delayed_will_does_not_outlive_the_session() {
 async fn coming_back_cancels_a_delayed_will() {
     let server = server().await;
     let mut watcher = watcher(&server).await;
-    connected(&server, mortal(lasting("a", 100), 10)).await.is_lost().await;
+    connected(&server, mortal(lasting("a", 100), 10)).await.vanishes().await;
     seconds_pass(5).await;
     let peer = connected(&server, lasting("a", 100)).await;
     seconds_pass(50).await;
     watcher.hears_nothing().await;
-    peer.is_lost().await;
+    peer.vanishes().await;
     seconds_pass(500).await;
     watcher.hears_nothing().await;
 }
@@ -118,7 +118,7 @@ async fn coming_back_cancels_a_delayed_will() {
 async fn the_end_of_the_session_by_a_clean_start_publishes_a_delayed_will() {
     let server = server().await;
     let mut watcher = watcher(&server).await;
-    connected(&server, mortal(lasting("a", 100), 10)).await.is_lost().await;
+    connected(&server, mortal(lasting("a", 100), 10)).await.vanishes().await;
     let _peer = client(&server, "a").await;
     assert_eq!(watcher.text().await, "gone");
     seconds_pass(500).await;
@@ -147,9 +147,9 @@ async fn a_takeover_publishes_the_will_unless_it_is_delayed_and_the_session_goes
 async fn a_delay_of_a_loss_before_does_not_shorten_the_next() {
     let server = server().await;
     let mut watcher = watcher(&server).await;
-    connected(&server, mortal(lasting("a", 100), 10)).await.is_lost().await;
+    connected(&server, mortal(lasting("a", 100), 10)).await.vanishes().await;
     seconds_pass(8).await;
-    connected(&server, mortal(lasting("a", 100), 10)).await.is_lost().await;
+    connected(&server, mortal(lasting("a", 100), 10)).await.vanishes().await;
     seconds_pass(8).await;
     watcher.hears_nothing().await;
     seconds_pass(2).await;
@@ -161,7 +161,7 @@ async fn a_retained_will_is_kept() {
     let server = server().await;
     let mut connect = mortal(clean("a"), 0);
     connect.will = connect.will.map(|will| Will { retain: true, ..will });
-    connected(&server, connect).await.is_lost().await;
+    connected(&server, connect).await.vanishes().await;
     let message = watcher(&server).await.message().await;
     assert_eq!((text(&message).as_str(), message.retain), ("gone", true));
 }
@@ -174,7 +174,7 @@ async fn the_properties_of_a_will_reach_its_receivers_and_expiry_counts_from_pub
     let will = connect.will.as_mut().unwrap();
     will.properties.message_expiry_interval = Some(5);
     will.properties.content_type = Some("text".to_owned());
-    connected(&server, connect).await.is_lost().await;
+    connected(&server, connect).await.vanishes().await;
     seconds_pass(10).await;
     let message = watcher.message().await;
     assert_eq!(message.properties.content_type.as_deref(), Some("text"));

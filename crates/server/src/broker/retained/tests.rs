@@ -80,6 +80,36 @@ fn pages_come_in_the_order_of_levels() {
     assert_eq!(all("a/#"), "a a/b a/b/c");
 }
 
+/// All sequences of one to four of these levels, without the empty text.
+fn all(levels: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = levels.iter().map(ToString::to_string).collect();
+    let mut longest = all.clone();
+    for _ in 1..4 {
+        longest = longest
+            .iter()
+            .flat_map(|start| levels.iter().map(move |level| format!("{start}/{level}")))
+            .collect();
+        all.extend_from_slice(&longest);
+    }
+    all.retain(|text| !text.is_empty());
+    all
+}
+
+#[test]
+fn every_filter_finds_the_topics_of_the_reference() {
+    let names = all(&["", "a", "b", "$x"]);
+    let mut tree = RetainedTree::default();
+    names.iter().for_each(|name| drop(set(&mut tree, name)));
+    let filters = all(&["", "a", "b", "$x", "+", "#"]).into_iter();
+    let filters = filters.filter(|text| !text.split('/').rev().skip(1).any(|level| level == "#"));
+    for filter in filters {
+        let mut expected: Vec<_> = names.iter().filter(|name| topic::matches(&filter, name)).collect();
+        expected.sort_by(|left, right| left.split('/').cmp(right.split('/')));
+        let found = read(&mut tree, &filter, (50, usize::MAX), |_| {});
+        assert_eq!(topics(&found), expected, "{filter}");
+    }
+}
+
 #[test]
 fn a_page_never_exceeds_its_bytes_but_for_its_first_message() {
     let mut tree = RetainedTree::default();

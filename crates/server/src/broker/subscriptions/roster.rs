@@ -26,6 +26,7 @@ pub(crate) enum Roster<S> {
 
 impl<S: Subscriber> Roster<S> {
     /// How many subscribers there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries().len()
     }

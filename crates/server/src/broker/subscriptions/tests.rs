@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
 use proptest::sample::select;
 
-use super::{Matches, Subscriber, Subscription, Subscriptions};
+use super::{Matches, ShareGroup, Subscriber, Subscription, Subscriptions};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Client(usize);
@@ -23,6 +23,12 @@ impl Subscriber for Client {
 
 /// What one subscriber is to get: QoS, RETAIN as published, sorted identifiers.
 type Wanted = BTreeMap<usize, (QoS, bool, Vec<u32>)>;
+
+/// The filter of a group.
+fn filter_of<'a>(subscriptions: &'a Subscriptions<Client>, group: &ShareGroup<Client>) -> &'a TopicFilter {
+    let found = subscriptions.names.iter().find(|(_, id)| **id == group.id());
+    found.map(|(filter, _)| filter).unwrap()
+}
 
 fn filter(text: &str) -> TopicFilter {
     TopicFilter::new(text).unwrap()
@@ -125,6 +131,25 @@ fn every_filter_matches_the_topics_of_the_reference() {
 }
 
 #[test]
+fn every_shared_filter_matches_the_topics_of_the_reference() {
+    let filters = all_filters();
+    let shared: Vec<_> = filters.iter().map(|text| format!("$share/g/{text}")).collect();
+    // Beside own subscriptions, of which a group is none.
+    let own = filters.iter().step_by(3);
+    let subscriptions = index(shared.iter().chain(own).map(|text| (text.as_str(), 1)));
+    let mut out = Matches::default();
+    for name in all_topics() {
+        out.clear();
+        subscriptions.matches(&name, None, &mut out);
+        let mut found: Vec<_> =
+            out.groups.iter().map(|group| filter_of(&subscriptions, group).pattern()).collect();
+        found.sort_unstable();
+        let expected: Vec<_> = filters.iter().filter(|text| topic::matches(text, &name)).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
 fn the_last_removal_leaves_no_node() {
     let filters = all_filters();
     for reverse in [false, true] {
@@ -136,7 +161,7 @@ fn the_last_removal_leaves_no_node() {
             assert!(!subscriptions.remove(&filter(text), 1));
         }
         assert!(
-            subscriptions.is_empty() && subscriptions.wildcard.is_empty() && subscriptions.exact.is_empty()
+            subscriptions.len() == 0 && subscriptions.wildcard.is_empty() && subscriptions.exact.is_empty()
         );
     }
 }
@@ -193,7 +218,8 @@ fn groups_stand_beside_own_subscriptions() {
     ]);
     let out = matches(&subscriptions, "a/b");
     assert_eq!(keys(&subscriptions, "a/b"), [1]);
-    let mut groups: Vec<_> = out.groups.iter().map(|group| (group.filter().as_str(), group.len())).collect();
+    let mut groups: Vec<_> =
+        out.groups.iter().map(|group| (filter_of(&subscriptions, group).as_str(), group.len())).collect();
     groups.sort_unstable();
     assert_eq!(groups, [("$share/g/a/+", 1), ("$share/g/a/b", 2), ("$share/h/a/b", 1)]);
     for group in &out.groups {
@@ -205,7 +231,7 @@ fn groups_stand_beside_own_subscriptions() {
     for (text, key) in [("$share/g/a/b", 1), ("$share/g/a/b", 2), ("$share/h/a/b", 1), ("$share/g/a/+", 3)] {
         assert!(subscriptions.remove(&filter(text), key));
     }
-    assert!(subscriptions.is_empty() && subscriptions.exact.is_empty() && subscriptions.wildcard.is_empty());
+    assert!(subscriptions.len() == 0 && subscriptions.exact.is_empty() && subscriptions.wildcard.is_empty());
     assert!(subscriptions.groups.is_empty() && subscriptions.names.is_empty());
     assert!(out.groups.iter().all(|group| subscriptions.group(group.id()).is_none()));
 }
@@ -214,7 +240,7 @@ fn groups_stand_beside_own_subscriptions() {
 fn a_group_keeps_identity_and_turn_when_its_members_change() {
     let mut subscriptions = index([("$share/g/a", 0), ("$share/g/a", 1), ("$share/g/a", 2)]);
     let before = matches(&subscriptions, "a").groups[0].clone();
-    let choose = |group: &super::ShareGroup<Client>| group.choose(|_| Some(0)).unwrap().subscriber.0;
+    let choose = |group: &ShareGroup<Client>| group.choose(|_| Some(0)).unwrap().subscriber.0;
     assert_eq!([choose(&before), choose(&before)], [0, 1]);
     subscriptions.insert(&filter("$share/g/a"), by(3));
     let after = subscriptions.group(before.id()).unwrap();
@@ -343,7 +369,7 @@ proptest! {
             out.clear();
             subscriptions.matches(name, Some(publisher), &mut out);
             prop_assert_eq!(wanted(&out), expected, "{}", name);
-            let groups: BTreeMap<_, _> = out.groups.iter().map(|group| (group.filter().as_str(), group.len())).collect();
+            let groups: BTreeMap<_, _> = out.groups.iter().map(|group| (filter_of(&subscriptions, group).as_str(), group.len())).collect();
             prop_assert_eq!(out.groups.len(), groups.len());
             prop_assert_eq!(groups, members, "{}", name);
         }
