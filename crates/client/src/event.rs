@@ -47,7 +47,8 @@ pub struct ConnectionInfo {
     /// The server's CONNACK.
     pub connack: ConnAck,
     /// How many messages of ours were in flight and will not be sent again, because the server no longer has the
-    /// session. Of those whose waiter had not given up, the waiter was told when the connection was lost.
+    /// session, or takes no packets of their size, QoS or RETAIN any more. Of those whose waiter had not given up, the
+    /// waiter was told when the connection was lost.
     pub lost: usize,
 }
 

@@ -69,6 +69,9 @@ pub struct Limits {
     /// Whether the client wants reason strings and user properties in packets other than PUBLISH, CONNACK and
     /// DISCONNECT [MQTT-3.1.2-29].
     pub request_problem_information: bool,
+    /// Whether the client is another server, as CONNECT says by a bit before 5.0: it wants RETAIN as it was published
+    /// and none of its own messages back.
+    pub bridge: bool,
 }
 
 impl Limits {
@@ -85,6 +88,7 @@ impl Limits {
             shared_subscriptions_available: true,
             subscription_identifiers_available: true,
             request_problem_information: true,
+            bridge: false,
         }
     }
 
@@ -104,6 +108,7 @@ impl Limits {
                 ..Bounds::NEUTRAL
             },
             keep_alive: connect.keep_alive,
+            bridge: connect.bridge,
             wildcard_subscriptions_available: offer.wildcard_subscriptions_available,
             shared_subscriptions_available: offer.shared_subscriptions_available,
             subscription_identifiers_available: offer.subscription_identifiers_available,
@@ -186,6 +191,7 @@ impl Limits {
             shared_subscriptions_available: granted.shared_subscription_available.unwrap_or(true),
             subscription_identifiers_available: granted.subscription_identifiers_available.unwrap_or(true),
             request_problem_information: asked.request_problem_information.unwrap_or(true),
+            bridge: connect.bridge,
         }
     }
 }

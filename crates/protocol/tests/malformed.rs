@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use gantline_protocol::ProtocolVersion::{V3_1, V3_1_1, V5_0};
 use gantline_protocol::packet::Packet;
-use gantline_protocol::{PacketType, ProtocolVersion, Rule};
+use gantline_protocol::{
+    ClientConnection, Connect, FixedHeader, Limits, Moment, PacketType, ProtocolVersion, Rule,
+    ServerConnection, Session,
+};
 use gantline_test_support::packets::bytes;
 
 /// Version, bytes, rule, reason code, clause.
@@ -47,6 +50,7 @@ const TABLE: &[Row] = &[
     (V5_0,   "10 .. 00 04 'MQTT' 05 08 00 00 00 00 00", Rule::WillFlagsWithoutWill, 0x81, "MQTT-3.1.2-11"),
     (V3_1_1, "10 .. 00 04 'MQTT' 04 18 00 00 00 00", Rule::WillFlagsWithoutWill,   0x81, "MQTT-3.1.2-11"),
     (V3_1_1, "10 .. 00 04 'MQTT' 04 20 00 00 00 00", Rule::WillFlagsWithoutWill,   0x81, "MQTT-3.1.2-11"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 20 00 00 00 00 00", Rule::WillFlagsWithoutWill, 0x81, "MQTT-3.1.2-11"),
     (V5_0,   "10 .. 00 04 'MQTT' 05 1C 00 00 00 00 00 00 00 01 'w' 00 00", Rule::WillQoSInvalid, 0x81, "MQTT-3.1.2-12"),
     (V3_1,   "10 .. 00 06 'MQIsdp' 03 1C 00 00 00 00 00 01 'w' 00 00", Rule::WillQoSInvalid, 0x81, "MQTT-3.1.2-12"),
     (V3_1_1, "10 .. 00 04 'MQTT' 04 40 00 00 00 00 00 01 'p'", Rule::PasswordWithoutUserName, 0x81, "section 3.1.2.9"),
@@ -62,6 +66,16 @@ const TABLE: &[Row] = &[
     (V5_0,   "10 .. 00 04 'MQTT' 05 02 00 00 40 21 00 01 00 00", Rule::IncompletePacket, 0x81, "section 1.2"),
     (V5_0,   "10 .. 00 04 'MQTT' 05 02 00 00 80 00 00 00", Rule::VarintNotMinimal, 0x81, "MQTT-1.5.5-1"),
     // CONNECT: payload.
+    (V5_0,   "10 .. 00 04 'MQTT' 05 02 00 00 00 00 01 FF", Rule::StringNotUtf8,    0x81, "MQTT-1.5.4-1"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 06 00 00 00 00 00", Rule::IncompletePacket,    0x81, "section 1.2"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 06 00 00 00 00 00 00 00 01 'w'", Rule::IncompletePacket, 0x81, "section 1.2"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 06 00 00 00 00 00 00 00 01 FF 00 00", Rule::StringNotUtf8, 0x81, "MQTT-1.5.4-1"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 02 00 00 00 00 00 00 00 01 'w' 00 00", Rule::TrailingBytes, 0x81, "section 1.2"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 82 00 00 00 00 00", Rule::IncompletePacket,    0x81, "section 1.2"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 82 00 00 00 00 00 00 01 FF", Rule::StringNotUtf8, 0x81, "MQTT-1.5.4-1"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 02 00 00 00 00 00 00 01 'u'", Rule::TrailingBytes, 0x81, "section 1.2"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 C2 00 00 00 00 00 00 01 'u'", Rule::IncompletePacket, 0x81, "section 1.2"),
+    (V5_0,   "10 .. 00 04 'MQTT' 05 82 00 00 00 00 00 00 01 'u' 00 01 'p'", Rule::TrailingBytes, 0x81, "section 1.2"),
     (V5_0,   "10 .. 00 04 'MQTT' 05 02 00 00 00",    Rule::IncompletePacket,       0x81, "section 1.2"),
     (V3_1_1, "10 .. 00 04 'MQTT' 04 02 00",          Rule::IncompletePacket,       0x81, "section 1.2"),
     (V3_1_1, "10 .. 00 04 'MQTT' 04 02 00 00 00 05 'abc'", Rule::IncompletePacket, 0x81, "section 1.2"),
@@ -242,6 +256,59 @@ fn each_is_refused_with_the_rule_that_it_breaks() {
         }
     }
 }
+
+/// [MQTT-4.13.1-1] [MQTT-4.13.2-1]: whoever sends it on an open connection hears the reason and is not listened to
+/// any more.
+#[test]
+fn each_is_answered_with_its_reason_by_both_ends() {
+    for &(version, text, rule, reason, _) in TABLE.iter().filter(|row| row.0 == V5_0) {
+        let bytes = bytes(text);
+        // What has no whole header, never becomes a frame.
+        let Ok(Some(header)) = FixedHeader::parse(&bytes) else { continue };
+        let kind = header.packet_type;
+        let (mut out, mut goodbyes) = (Vec::new(), [Vec::new(), Vec::new()]);
+        let mut server =
+            ServerConnection::new(Limits::neutral(version), Box::<Session>::default(), Moment::ZERO);
+        let to_server = server.receive(Moment::ZERO, &bytes, &mut out).map(drop).unwrap_err();
+        server.goodbye(&to_server, &mut goodbyes[0]);
+        let mut client = ClientConnection::new(
+            Connect::default(),
+            Box::<Session>::default(),
+            Moment::ZERO,
+            &mut Vec::new(),
+        )
+        .unwrap();
+        client.receive(Moment::ZERO, &[0x20, 3, 0, 0, 0], &mut out).map(drop).unwrap();
+        let to_client = client.receive(Moment::ZERO, &bytes, &mut out).map(drop).unwrap_err();
+        client.goodbye(&to_client, &mut goodbyes[1]);
+        assert!(out.is_empty() && !server.is_open() && !client.is_open(), "{text}");
+        for ((violation, goodbye), not_taken) in
+            [to_server, to_client].iter().zip(goodbyes).zip([NOT_FOR_SERVER, NOT_FOR_CLIENT])
+        {
+            let Ok(Packet::Disconnect(goodbye)) = Packet::decode(&goodbye, version) else { panic!("{text}") };
+            assert_eq!(goodbye.reason, violation.reason(), "{text}");
+            if !not_taken.contains(&kind) {
+                assert_eq!((violation.rule, goodbye.reason.value()), (rule, reason), "{text}");
+            }
+        }
+    }
+}
+
+/// Types that an end does not take at all on an open connection, however they are made.
+const NOT_FOR_SERVER: &[PacketType] = &[
+    PacketType::Connect,
+    PacketType::ConnAck,
+    PacketType::SubAck,
+    PacketType::UnsubAck,
+    PacketType::PingResp,
+];
+const NOT_FOR_CLIENT: &[PacketType] = &[
+    PacketType::Connect,
+    PacketType::ConnAck,
+    PacketType::Subscribe,
+    PacketType::Unsubscribe,
+    PacketType::PingReq,
+];
 
 #[test]
 fn the_table_has_every_packet() {

@@ -176,7 +176,6 @@ impl Exchange {
 
     fn subscribe(&mut self, subscribe: Subscribe, out: &mut Vec<u8>) {
         let id = subscribe.properties.subscription_identifier.and_then(NonZeroU32::new);
-        let mut replays = Vec::new();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         for SubscribeFilter { filter, mut options } in subscribe.filters {
             if let Err(reason) = self.judge(&filter) {
@@ -184,6 +183,10 @@ impl Exchange {
                 continue;
             }
             options.maximum_qos = options.maximum_qos.min(self.broker.options.offer.maximum_qos);
+            if self.machine.limits().bridge {
+                options.no_local = !filter.is_shared();
+                options.retain_as_published = true;
+            }
             let replaced = self.broker.subscribe(&self.slot, &filter, options, id);
             reasons.push(ReasonCode::granted(options.maximum_qos));
             let replays_retained = match options.retain_handling {
@@ -191,16 +194,16 @@ impl Exchange {
                 RetainHandling::IfNew => !replaced,
                 RetainHandling::Never => false,
             };
+            let session = self.machine.session_mut().session_mut();
             // A shared subscription gets no retained messages (section 4.8.2).
             if replays_retained && !filter.is_shared() {
-                replays.push(Replay { filter, qos: options.maximum_qos, id, after: None });
+                session.replay(Replay { filter, qos: options.maximum_qos, id, after: None });
+            } else {
+                session.change_replay(&filter, options.maximum_qos, id);
             }
         }
         let properties = AckProperties::default();
         self.machine.suback(&SubAck { packet_id: subscribe.packet_id, reasons, properties }, out);
-        for replay in replays {
-            self.machine.session_mut().session_mut().replay(replay);
-        }
     }
 
     /// Whether the client may have a subscription to this filter.
@@ -348,7 +351,10 @@ impl Exchange {
             End::Left(ReasonCode::Success) => (Ending::WithoutWill, false),
             End::Left(_) | End::Lost => (Ending::WithWill, false),
             End::Violated(violation) => {
-                self.broker.counters.violations.add(1);
+                // Silence is nobody's fault.
+                if violation.rule != Rule::KeepAliveExpired {
+                    self.broker.counters.violations.add(1);
+                }
                 self.machine.goodbye(violation, out);
                 (Ending::WithWill, true)
             }

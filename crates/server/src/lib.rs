@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Everything that a client can fill has a bound, see [`ServerOptions`]; what is lost at a bound is counted, see
-//! [`Stats`].
+//! What a client can make the server hold for others or for itself is bounded, see [`ServerOptions`]; what is lost at a
+//! bound is counted, see [`Stats`]. Not bounded yet: the number of subscriptions, sessions and retained messages.
 //!
 //! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
 //! are tasks that do IO: one for each connection, one for each listener, and one that keeps the time.

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 /// The messages of a subscription of the application itself: first what the server keeps, then what is published.
 ///
 /// What waits is bounded as for a client; beyond the bound messages are dropped and [counted](Self::dropped). Dropping
-/// it unsubscribes.
+/// it unsubscribes; what it has not taken of a share group goes to the other members.
 pub struct LocalSubscription {
     broker: Arc<Broker>,
     clock: Clock,
@@ -152,7 +152,7 @@ impl LocalSubscription {
 
 impl Drop for LocalSubscription {
     fn drop(&mut self) {
-        self.broker.remove_local(&self.slot);
+        self.broker.remove_local(&self.slot, &self.ready, self.clock.now());
     }
 }
 

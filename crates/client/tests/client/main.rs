@@ -8,6 +8,8 @@
 mod acknowledge;
 mod authentication;
 mod bounds;
+mod conformance_5_0;
+mod conformance_5_0_flows;
 mod connect;
 mod disconnect;
 mod events;

@@ -11,6 +11,7 @@ use crate::frame::{Frame, Head};
 use crate::outbound::Outbound;
 use crate::output::Output;
 use crate::packet::{PacketType, ack};
+use crate::packet_id::PacketId;
 use crate::qos::QoS;
 use crate::reason_code::ReasonCode;
 use crate::session::{Progress, Resend, Session};
@@ -72,19 +73,29 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
 
     /// Sends again what the session holds in flight, in the original order and with DUP [MQTT-4.4.0-1]: to be called
     /// once, when the peer is known to have the session too. What exceeds the peer's Receive Maximum or 64 KiB
-    /// follows as acknowledgements come in, and until then [`quota`](Self::quota) is 0.
+    /// follows as acknowledgements come in, and until then [`quota`](Self::quota) is 0. If not everything goes at once,
+    /// PUBREL comes before PUBLISH.
     ///
     /// Returns the messages that are dropped because they are larger than the peer's Maximum Packet Size is now
-    /// [MQTT-3.1.2-24]. Of those with QoS 2, PUBREL is sent, so that their ids can be used again.
+    /// [MQTT-3.1.2-24], or because the server does not offer their QoS or RETAIN any more [MQTT-3.2.2-11]
+    /// [MQTT-3.2.2-14]. Of those with QoS 2, PUBREL is sent, so that their ids can be used again.
     pub fn resume(&mut self, now: Moment, out: &mut Vec<u8>) -> Vec<Outbound> {
         let mut dropped = Vec::new();
         let (limits, outgoing) = (&self.limits, &mut self.session.outgoing);
         for &id in self.backlog.iter().rev() {
             let fits = |message: &Outbound| {
-                let length = message.frame.wire_len(&Head::of(message, now), limits.version.has_properties());
-                length <= limits.peer.maximum_packet_size as usize
+                let (head, peer) = (Head::of(message, now), &limits.peer);
+                message.frame.wire_len(&head, limits.version.has_properties())
+                    <= peer.maximum_packet_size as usize
+                    && head.qos <= peer.maximum_qos
+                    && (peer.retain_available || !head.retain)
             };
             dropped.extend(outgoing.remove_unless(id, fits));
+        }
+        if self.backlog.len() > limits.peer.receive_maximum.into() {
+            // What is no PUBLISH does not wait for room [MQTT-3.3.4-8] [MQTT-3.3.4-10].
+            let is_release = |id: &PacketId| matches!(outgoing.resend(*id), Some(Resend::Release));
+            self.backlog.sort_by_cached_key(is_release);
         }
         self.resend(now, out);
         dropped

@@ -5,8 +5,9 @@ use crate::error::Rule;
 use crate::limits::{Limits, Offer};
 use crate::message::Message;
 use crate::outbound::Outbound;
-use crate::packet::{Auth, Connect, Packet, PacketType};
-use crate::properties::{AuthProperties, DisconnectProperties};
+use crate::packet::{Auth, Connect, Packet, PacketType, SubAck, UnsubAck};
+use crate::packet_id::PacketId;
+use crate::properties::{AckProperties, AuthProperties, DisconnectProperties, UserProperties};
 use crate::qos::QoS;
 use crate::reason_code::ReasonCode;
 use crate::session::{Request, Session};
@@ -179,5 +180,43 @@ fn a_step_of_authentication_above_the_peers_maximum_is_not_sent() {
         let before = out.len();
         let sent = server.auth(&auth, &mut out);
         assert_eq!((sent.is_ok(), out.len() > before), (fits, fits));
+    }
+}
+
+#[test]
+fn words_that_do_not_fit_are_left_out() {
+    let words = |text: &str, pairs: usize| {
+        let user_properties = UserProperties::from_iter((0..pairs).map(|_| ("key", "value")));
+        AckProperties { reason_string: (!text.is_empty()).then(|| text.into()), user_properties }
+    };
+    let (packet_id, reasons) = (PacketId::new(7).unwrap(), vec![ReasonCode::NotAuthorized; 3]);
+    for properties in [words("a reason of some length", 0), words("", 2), words("why", 1)] {
+        for (maximum, is_whole) in [(20, false), (60, true)] {
+            let mut limits = Limits::neutral(ProtocolVersion::default());
+            limits.peer.maximum_packet_size = maximum;
+            let mut machine = ServerConnection::new(limits, Box::<Session>::default(), NOW);
+            let mut out = Vec::new();
+            let (reasons, told) = (reasons.clone(), properties.clone());
+            machine
+                .suback(&SubAck { packet_id, reasons: reasons.clone(), properties: told.clone() }, &mut out);
+            machine.unsuback(&UnsubAck { packet_id, reasons, properties: told.clone() }, &mut out);
+            let goodbye = DisconnectProperties {
+                reason_string: told.reason_string,
+                user_properties: told.user_properties,
+                ..DisconnectProperties::default()
+            };
+            machine.disconnect(ReasonCode::ServerBusy, &goodbye, &mut out);
+            let packets = packets(&out);
+            let [Packet::SubAck(suback), Packet::UnsubAck(unsuback), Packet::Disconnect(goodbye)] =
+                &packets[..]
+            else {
+                panic!("{packets:?}")
+            };
+            assert_eq!((suback.reasons.len(), unsuback.reasons.len()), (3, 3));
+            let expected = if is_whole { properties.clone() } else { AckProperties::default() };
+            assert_eq!((&suback.properties, &unsuback.properties), (&expected, &expected));
+            assert_eq!(goodbye.properties.user_properties, expected.user_properties);
+            assert_eq!(goodbye.properties.reason_string, expected.reason_string);
+        }
     }
 }

@@ -29,12 +29,12 @@ mod subscribing;
 pub(crate) mod subscriptions;
 mod timers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
-use gantline_protocol::{ClientId, Moment};
+use gantline_protocol::{ClientId, Moment, Outbound};
 use gantline_transport::Budget;
 use gantline_transport::sync::Mutex;
 use parking_lot::RwLock;
@@ -96,11 +96,13 @@ impl Broker {
         self.locals.lock().insert(slot.key(), Arc::clone(slot));
     }
 
-    /// Removes a subscriber in this process, with its subscriptions.
-    pub(crate) fn remove_local(&self, slot: &Arc<ClientSlot>) {
+    /// Removes a subscriber in this process, with its subscriptions. What it has not taken, `ready` first, goes to other
+    /// members of its share group.
+    pub(crate) fn remove_local(&self, slot: &Arc<ClientSlot>, ready: &VecDeque<Outbound>, now: Moment) {
         self.locals.lock().remove(&slot.key());
         self.unsubscribe_all(slot);
-        drop(slot.mailbox.close());
+        let queued = slot.mailbox.close();
+        self.pass_on(ready.iter().chain(&queued), now);
     }
 
     /// The subscribers in this process.

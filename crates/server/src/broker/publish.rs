@@ -25,7 +25,7 @@ use super::Broker;
 use super::publication::Publication;
 use super::retained::Retained;
 use super::routes::{Route, Routes};
-use super::shared::ShareGroup;
+use super::shared::{Origin, ShareGroup};
 use super::slot::{ClientSlot, Profile};
 use super::subscriptions::{Matches, Subscriber, Target};
 
@@ -304,7 +304,7 @@ fn deliver_each(
 /// Hands a message to one receiver. Returns whether its session has ended, so that it got nothing.
 fn deliver(
     target: &Target<Arc<ClientSlot>>,
-    group: u32,
+    tag: u32,
     publication: &mut Publication<'_>,
     finished: &mut Finished,
     now: Moment,
@@ -315,7 +315,7 @@ fn deliver(
     let retain = publication.retain && target.retain_as_published;
     let profile = slot.profile();
     let pushed = if qos != QoS::AtMostOnce {
-        let outbound = Outbound { tag: group, ..publication.outbound(qos, retain, target.ids.clone()) };
+        let outbound = Outbound { tag, ..publication.outbound(qos, retain, target.ids.clone()) };
         slot.mailbox.push_queue(outbound)
     } else if !profile.connected {
         return false;
@@ -342,11 +342,12 @@ pub(super) fn deliver_shared(
     now: Moment,
     after: &mut After,
 ) -> bool {
-    let qos = publication.qos;
+    let Publication { qos, retain, .. } = *publication;
+    let tag = Origin { group: group.id(), qos, retain }.tag();
     let mut group = Arc::clone(group);
     for _ in 0..TRIES {
-        let Some(member) = group.choose(|slot| rank(slot, qos)) else { return false };
-        if !deliver(&member, group.id(), publication, &mut Finished::default(), now, after) {
+        let Some(member) = group.choose(|slot, granted| rank(slot, qos.min(granted))) else { return false };
+        if !deliver(&member, tag, publication, &mut Finished::default(), now, after) {
             return true;
         }
         // Its session ended after the group was found: the group is another one now.
@@ -358,8 +359,8 @@ pub(super) fn deliver_shared(
     false
 }
 
-/// Which members of a share group are chosen first [MQTT-4.8.2-4]: those who take the message at once. At QoS 0 a
-/// member that is away gets nothing.
+/// Which members of a share group are chosen first: those who take the message at once. A member that is away and would
+/// get it with QoS 0 gets nothing.
 fn rank(slot: &Arc<ClientSlot>, qos: QoS) -> Option<u8> {
     match slot.profile().connected {
         true if !slot.patience.is_exhausted() => Some(0),

@@ -31,6 +31,15 @@ impl ClientSession {
         replays.cursors.insert(place, replay);
     }
 
+    /// The subscription to this filter has changed: what is still to come of its replay follows it [MQTT-3.3.4-3].
+    pub(crate) fn change_replay(&mut self, filter: &TopicFilter, qos: QoS, id: Option<NonZeroU32>) {
+        let Some(replays) = &mut self.replays else { return };
+        let place = replays.places.get(filter);
+        if let Some(replay) = place.and_then(|place| replays.cursors.get_mut(place)) {
+            (replay.qos, replay.id) = (qos, id);
+        }
+    }
+
     /// The replay whose turn it is.
     pub(crate) fn current_replay(&mut self) -> Option<&mut Replay> {
         self.replays.as_mut()?.cursors.first_entry().map(std::collections::btree_map::OccupiedEntry::into_mut)

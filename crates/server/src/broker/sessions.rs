@@ -18,6 +18,7 @@ use super::alarms::{Alarm, Due};
 use super::publication::Publication;
 use super::publish::{After, deliver_shared};
 use super::session::ClientSession;
+use super::shared::Origin;
 use super::slot::{Claim, ClientSlot, Order, PendingWill, Profile, State};
 
 /// A session while it is lent, as the queue hands it out.
@@ -67,11 +68,13 @@ impl Broker {
 
     /// The session, when it is there and this ticket is the first in the queue.
     pub(crate) fn poll_claim(&self, slot: &ClientSlot, ticket: u64, waker: &Waker) -> Poll<Loan> {
+        // The waker that is replaced is dropped outside of the lock, as is a clone that is not needed.
+        let mut waker = Some(waker.clone());
         slot.with_state(|state| {
             if state.claims.first().is_some_and(|claim| claim.ticket == ticket)
                 && let Some(session) = state.session.take()
             {
-                state.claims.remove(0);
+                waker = state.claims.remove(0).waker;
                 if !state.claims.is_empty() {
                     // The next one waits already. We hold the session, so nobody sleeps on this mailbox.
                     drop(slot.mailbox.push_control(TAKEN_OVER));
@@ -79,7 +82,7 @@ impl Broker {
                 return Poll::Ready(state.lend(session));
             }
             if let Some(claim) = state.claims.iter_mut().find(|claim| claim.ticket == ticket) {
-                claim.waker = Some(waker.clone());
+                std::mem::swap(&mut claim.waker, &mut waker);
             }
             Poll::Pending
         })
@@ -255,11 +258,19 @@ impl Broker {
         // A message with QoS 1 may go to another member; one with QoS 2 that was sent must not [MQTT-4.8.2-5].
         let in_flight = ended.flows.outgoing().iter().filter_map(|entry| entry.message);
         let in_flight = in_flight.filter(|message| message.qos == QoS::AtLeastOnce);
-        let shared = in_flight.chain(&queued).filter(|message| message.tag != 0);
+        self.pass_on(in_flight.chain(&queued), now);
+    }
+
+    /// Hands messages that a member of a share group did not take to other members; those of no group are lost.
+    pub(super) fn pass_on<'a>(&self, messages: impl Iterator<Item = &'a Outbound>, now: Moment) {
         let mut after = After::default();
-        for message in shared {
-            if let Some(group) = self.group(message.tag) {
-                deliver_shared(self, &group, &mut Publication::of_message(message), now, &mut after);
+        for message in messages {
+            if let Some(origin) = Origin::of(message)
+                && let Some(group) = self.group(origin.group)
+            {
+                let mut publication = Publication::of_message(message);
+                (publication.qos, publication.retain) = (origin.qos, origin.retain);
+                deliver_shared(self, &group, &mut publication, now, &mut after);
             }
         }
         self.counters.add_dropped(after.take_dropped());

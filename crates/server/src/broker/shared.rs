@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use gantline_protocol::{Outbound, QoS};
+
 use super::subscriptions::{Roster, Subscriber, Subscription, Target};
 
 /// The members of one group name and filter at one time. A match hands out the group as it was; a later change of the
@@ -46,12 +48,12 @@ impl<S: Subscriber> ShareGroup<S> {
         self.members.contains(key)
     }
 
-    /// The member that gets the next message: of those with the lowest rank, the one whose turn it is. `None` as a
-    /// rank excludes a member.
+    /// The member that gets the next message: of those with the lowest rank, the one whose turn it is. A rank is given
+    /// to a member and the QoS that it was granted; `None` excludes it.
     ///
     /// Rank 0 should be what most members have, because the search ends at the first of them; any other rank means
     /// that all members are asked.
-    pub(crate) fn choose(&self, rank: impl Fn(&S) -> Option<u8>) -> Option<Target<S>> {
+    pub(crate) fn choose(&self, rank: impl Fn(&S, QoS) -> Option<u8>) -> Option<Target<S>> {
         let members = self.members.entries();
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         // Relaxed: the turn orders nothing but itself, and a lost race costs no more than an uneven turn.
@@ -59,7 +61,7 @@ impl<S: Subscriber> ShareGroup<S> {
         let (before, after) = members.split_at(start as usize);
         let mut best: Option<(u8, usize, _)> = None;
         for (distance, member) in after.iter().chain(before).enumerate() {
-            let Some(rank) = rank(member.subscriber()) else { continue };
+            let Some(rank) = rank(member.subscriber(), member.qos()) else { continue };
             if best.is_none_or(|(lowest, ..)| rank < lowest) {
                 best = Some((rank, distance, member));
             }
@@ -84,13 +86,42 @@ impl<S: Subscriber> ShareGroup<S> {
     }
 }
 
+/// What a message was when a group got it: the tag of its [`Outbound`]. Whoever gets it instead of a member whose session
+/// has ended gets it as if it came from the publisher [MQTT-3.8.4-8].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The identity of the group, 1 to [`LAST_GROUP`].
+    pub(crate) group: u32,
+    /// The QoS of the publisher.
+    pub(crate) qos: QoS,
+    /// Whether the publisher set RETAIN.
+    pub(crate) retain: bool,
+}
+
+impl Origin {
+    /// The tag that says so, never 0.
+    pub(crate) fn tag(self) -> u32 {
+        self.group << 3 | u32::from(self.qos.value()) << 1 | u32::from(self.retain)
+    }
+
+    /// Where a message comes from; `None` if not from a group.
+    pub(crate) fn of(message: &Outbound) -> Option<Self> {
+        let tag = message.tag;
+        let qos = QoS::from_u8((tag >> 1 & 3) as u8)?;
+        (tag != 0).then_some(Self { group: tag >> 3, qos, retain: tag & 1 == 1 })
+    }
+}
+
+/// What fits into a tag beside QoS and RETAIN.
+pub(super) const LAST_GROUP: u32 = u32::MAX >> 3;
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
-    use gantline_protocol::QoS;
+    use gantline_protocol::{Message, Moment, Outbound, QoS};
 
-    use super::{ShareGroup, Subscriber, Subscription};
+    use super::{LAST_GROUP, Origin, ShareGroup, Subscriber, Subscription};
 
     #[derive(Clone, Debug)]
     struct Member(usize);
@@ -119,7 +150,8 @@ mod tests {
     /// How often each member is chosen.
     fn chosen(group: &ShareGroup<Member>, times: usize, rank: impl Fn(&Member) -> Option<u8>) -> Vec<usize> {
         let mut chosen = vec![0; group.len()];
-        (0..times).filter_map(|_| group.choose(&rank)).for_each(|target| chosen[target.subscriber.0] += 1);
+        let chosen_once = |_| group.choose(|member, _| rank(member));
+        (0..times).filter_map(chosen_once).for_each(|target| chosen[target.subscriber.0] += 1);
         chosen
     }
 
@@ -139,16 +171,30 @@ mod tests {
         let rank = |member: &Member| [Some(2), Some(1), None, Some(1)][member.0];
         assert_eq!(chosen(&group(4), 20, rank), [0, 10, 0, 10]);
         assert_eq!(chosen(&group(4), 20, |_| None), [0; 4]);
-        assert!(group(0).choose(|_| Some(0)).is_none());
+        assert!(group(0).choose(|_, _| Some(0)).is_none());
     }
 
     #[test]
     fn the_search_ends_at_the_first_with_rank_0() {
         let asked = Cell::new(0);
-        group(1_000).choose(|_| {
+        group(1_000).choose(|_, _| {
             asked.set(asked.get() + 1);
             Some(0)
         });
         assert_eq!(asked.get(), 1);
+    }
+
+    #[test]
+    fn a_tag_says_where_a_message_comes_from() {
+        let message = Outbound::new(&Message::new("t", "x").unwrap(), Moment::ZERO);
+        assert_eq!(Origin::of(&message), None);
+        for group in [1, 2, LAST_GROUP] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                for retain in [false, true] {
+                    let origin = Origin { group, qos, retain };
+                    assert_eq!(Origin::of(&Outbound { tag: origin.tag(), ..message.clone() }), Some(origin));
+                }
+            }
+        }
     }
 }

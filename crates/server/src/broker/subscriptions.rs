@@ -22,7 +22,7 @@ use gantline_protocol::{QoS, TopicFilter};
 use hashbrown::HashMap;
 
 use self::trie::Trie;
-use super::shared::ShareGroup;
+use super::shared::{LAST_GROUP, ShareGroup};
 
 pub(crate) use self::matches::{Matches, Target};
 pub(crate) use self::roster::Roster;
@@ -151,11 +151,11 @@ impl<S: Subscriber> Subscriptions<S> {
         true
     }
 
-    /// A number that no group has. Numbers come round after 2^32 groups, long after the last entry of a queue that
+    /// A number that no group has. Numbers come round after 2^29 groups, long after the last entry of a queue that
     /// could name an old one.
     fn unused_group(&mut self) -> u32 {
         loop {
-            self.last_group = self.last_group.wrapping_add(1);
+            self.last_group = self.last_group % LAST_GROUP + 1;
             if !self.groups.contains_key(&self.last_group) {
                 return self.last_group;
             }

@@ -143,6 +143,20 @@ async fn the_application_may_be_a_member_of_a_share_group() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_application_did_not_take_goes_to_the_others_of_its_group() {
+    let server = server().await;
+    let mut subscription = server.subscribe("$share/g/t", QoS::AtLeastOnce).unwrap();
+    for number in 0..4 {
+        server.publish(message("t", &number.to_string()).qos(QoS::AtLeastOnce)).await.unwrap();
+    }
+    assert_eq!(subscription.next().await.unwrap().payload_str(), Ok("0"));
+    let mut peer = subscriber(&server, clean("a"), &["$share/g/t"], QoS::AtLeastOnce).await;
+    drop(subscription);
+    assert_eq!(peer.texts(3).await, ["1", "2", "3"]);
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn publishing_waits_for_a_slow_client_but_not_for_long() {
     let server = server_with(ServerOptions::default().max_queued_messages(10)).await;
     let subscription = server.subscribe("t", QoS::AtLeastOnce).unwrap();

@@ -8,6 +8,8 @@
 mod authentication;
 mod chaos;
 mod conformance_3_1_1;
+mod conformance_5_0;
+mod conformance_5_0_flows;
 mod connect;
 mod inflight;
 mod keep_alive;

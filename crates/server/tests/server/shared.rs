@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use gantline_protocol::ProtocolVersion;
 use gantline_protocol::packet::{Packet, Publish};
-use gantline_server::{QoS, ReasonCode, RunningServer};
+use gantline_protocol::{PacketType, ProtocolVersion};
+use gantline_server::{QoS, ReasonCode, RunningServer, ServerOptions};
 
 use crate::peer::{
-    ALL_QOS, Peer, clean, client, connected, lasting, of_version, options, seconds_pass, server, subscriber,
-    text,
+    ALL_QOS, Peer, clean, client, connected, lasting, of_version, options, seconds_pass, server, server_with,
+    subscriber, text,
 };
 
 const FILTER: &str = "$share/g/t/+";
@@ -40,7 +40,7 @@ async fn members_take_turns_and_each_message_comes_once() {
         assert_eq!(seen.len(), 30);
     }
     for member in &mut members {
-        member.expect(gantline_protocol::PacketType::PubRel).await;
+        member.expect(PacketType::PubRel).await;
     }
 }
 
@@ -230,4 +230,122 @@ async fn the_highest_qos_of_the_chosen_member_counts() {
         }
         member.hears_nothing().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_sent_waits_for_its_member_to_come_back() {
+    let server = server().await;
+    let connect = lasting("a", 100);
+    let mut peer = subscriber(&server, connect.clone(), &[FILTER], QoS::ExactlyOnce).await;
+    let mut other = client(&server, "publisher").await;
+    let mut sent = Vec::new();
+    for (payload, qos) in [("1", QoS::ExactlyOnce), ("2", QoS::AtLeastOnce), ("3", QoS::ExactlyOnce)] {
+        other.publish("t/u", payload, qos).await;
+        sent.push(peer.publish_packet().await);
+    }
+    let released = sent[0].delivery.packet_id().unwrap();
+    peer.ack(Packet::PubRec, released.get(), ReasonCode::Success).await;
+    peer.ack_of(PacketType::PubRel, released).await;
+    let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::ExactlyOnce).await;
+    peer.vanishes().await;
+    seconds_pass(90).await;
+    stays.hears_nothing().await;
+    let mut peer = connected(&server, connect).await;
+    for before in &sent[1..] {
+        let again = peer.publish_packet().await;
+        assert_eq!((again.dup, again.delivery, text(&again)), (true, before.delivery, text(before)));
+    }
+    assert_eq!(peer.ack_of(PacketType::PubRel, released).await, ReasonCode::Success);
+    stays.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_sent_goes_to_others_whatever_its_qos() {
+    let server = server().await;
+    let mut connect = lasting("leaving", 10);
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(1);
+    let mut leaving = subscriber(&server, connect, &[FILTER], QoS::ExactlyOnce).await;
+    let mut other = client(&server, "publisher").await;
+    for (payload, qos) in [("sent", QoS::ExactlyOnce), ("1", QoS::ExactlyOnce), ("2", QoS::AtLeastOnce)] {
+        other.publish("t/u", payload, qos).await;
+    }
+    assert_eq!(text(&leaving.publish_packet().await), "sent");
+    leaving.vanishes().await;
+    let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::ExactlyOnce).await;
+    seconds_pass(11).await;
+    for (payload, qos) in [("1", QoS::ExactlyOnce), ("2", QoS::AtLeastOnce)] {
+        let message = stays.publish_packet().await;
+        assert_eq!((text(&message).as_str(), message.delivery.qos(), message.dup), (payload, qos, false));
+    }
+    stays.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_goes_to_another_member_is_as_it_was_published() {
+    let server = server().await;
+    let leaving = subscriber(&server, lasting("leaving", 10), &[FILTER], QoS::AtLeastOnce).await;
+    leaving.vanishes().await;
+    let mut other = client(&server, "publisher").await;
+    other.publish_retained("t/u", "x", QoS::ExactlyOnce).await;
+    let mut stays = client(&server, "stays").await;
+    let wanted = options(QoS::ExactlyOnce).retain_as_published(true);
+    stays.subscribe_with(&[(FILTER, wanted)], Some(7)).await;
+    seconds_pass(11).await;
+    let message = stays.message().await;
+    assert_eq!((message.delivery.qos(), message.retain), (QoS::ExactlyOnce, true));
+    assert_eq!(message.properties.subscription_identifiers, [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_refuses_goes_to_nobody() {
+    let server = server().await;
+    let connect = lasting("a", 10);
+    let mut peer = subscriber(&server, connect.clone(), &[FILTER], QoS::ExactlyOnce).await;
+    let mut other = client(&server, "publisher").await;
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        other.publish("t/u", "x", qos).await;
+    }
+    let mut stays = subscriber(&server, clean("stays"), &[FILTER], QoS::ExactlyOnce).await;
+    for kind in [Packet::PubAck, Packet::PubRec] {
+        let refused = peer.publish_packet().await.delivery.packet_id().unwrap();
+        peer.ack(kind, refused.get(), ReasonCode::QuotaExceeded).await;
+    }
+    peer.ping().await;
+    peer.vanishes().await;
+    // It neither comes again nor is left to others by the end of the session.
+    let mut peer = connected(&server, connect).await;
+    peer.hears_nothing().await;
+    peer.vanishes().await;
+    seconds_pass(11).await;
+    stays.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_away_and_takes_no_more_than_qos_0_is_passed_over() {
+    let server = server().await;
+    let kept = lasting("kept", 100);
+    subscriber(&server, lasting("lossy", 100), &[FILTER], QoS::AtMostOnce).await.vanishes().await;
+    subscriber(&server, kept.clone(), &[FILTER], QoS::AtLeastOnce).await.vanishes().await;
+    let mut other = client(&server, "publisher").await;
+    for number in 0..4 {
+        assert_eq!(other.publish("t/u", &number.to_string(), QoS::AtLeastOnce).await, ReasonCode::Success);
+    }
+    let mut kept = connected(&server, kept).await;
+    assert_eq!(kept.texts(4).await, ["0", "1", "2", "3"]);
+    kept.goes().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_waited_for_in_vain_comes_last() {
+    let server = server_with(ServerOptions::default().max_queued_messages(10)).await;
+    let mut connect = clean("slow");
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(1);
+    let _slow = subscriber(&server, connect, &[FILTER], QoS::AtLeastOnce).await;
+    let mut fast = subscriber(&server, clean("fast"), &[FILTER], QoS::AtLeastOnce).await;
+    let mut other = client(&server, "publisher").await;
+    for number in 0..100 {
+        other.publish("t/u", &number.to_string(), QoS::AtLeastOnce).await;
+    }
+    fast.texts(90).await;
+    assert_eq!(server.stats().messages_dropped, 0);
 }

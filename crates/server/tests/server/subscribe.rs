@@ -306,3 +306,21 @@ async fn a_packet_may_carry_many_filters() {
     peer.goes().await;
     assert_eq!(server.stats().subscriptions, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_gets_retain_as_published_and_nothing_of_its_own() {
+    let server = server().await;
+    for version in ProtocolVersion::ALL.into_iter().filter(|version| !version.has_properties()) {
+        let connect = gantline_protocol::Connect { bridge: true, ..of_version(version, "bridge", true) };
+        let mut bridge = connected(&server, connect).await;
+        bridge.subscribe("t", QoS::AtLeastOnce).await;
+        bridge.publish("t", "own", QoS::AtLeastOnce).await;
+        client(&server, "b").await.publish_retained("t", "other", QoS::AtLeastOnce).await;
+        let message = bridge.message().await;
+        assert_eq!((&*text(&message), message.retain), ("other", true), "{version}");
+        bridge.hears_nothing().await;
+        client(&server, "b").await.publish_retained("t", "", QoS::AtLeastOnce).await;
+        assert_eq!(bridge.text().await, "");
+        bridge.goes().await;
+    }
+}

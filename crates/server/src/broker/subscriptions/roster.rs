@@ -193,6 +193,11 @@ impl<S: Subscriber> Entry<S> {
         &self.subscriber
     }
 
+    /// The highest QoS that the subscriber gets.
+    pub(crate) fn qos(&self) -> QoS {
+        self.qos
+    }
+
     /// Whether this subscription does not want what its own client publishes [MQTT-3.8.3-3].
     pub(crate) fn refuses(&self, publisher: Option<usize>) -> bool {
         self.no_local && publisher == Some(self.key())

@@ -240,7 +240,7 @@ fn groups_stand_beside_own_subscriptions() {
 fn a_group_keeps_identity_and_turn_when_its_members_change() {
     let mut subscriptions = index([("$share/g/a", 0), ("$share/g/a", 1), ("$share/g/a", 2)]);
     let before = matches(&subscriptions, "a").groups[0].clone();
-    let choose = |group: &ShareGroup<Client>| group.choose(|_| Some(0)).unwrap().subscriber.0;
+    let choose = |group: &ShareGroup<Client>| group.choose(|_, _| Some(0)).unwrap().subscriber.0;
     assert_eq!([choose(&before), choose(&before)], [0, 1]);
     subscriptions.insert(&filter("$share/g/a"), by(3));
     let after = subscriptions.group(before.id()).unwrap();
