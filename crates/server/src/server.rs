@@ -351,7 +351,8 @@ async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Ha
 /// Starts the task of an accepted stream, on a worker if there is one.
 fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Handle>) {
     let (clock, stopping) = (door.clock, door.stopping.clone());
-    let Some(worker) = worker else {
+    // To take a socket from a runtime and give it back to the same one would cost two system calls.
+    let Some(worker) = worker.filter(|worker| worker.id() != Handle::current().id()) else {
         drop(tokio::spawn(handshake::serve(stream, admission, clock, stopping)));
         return;
     };
