@@ -5,8 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 
-/// Size of the scratch: the most that one read takes from a stream.
-pub(crate) const SCRATCH: usize = 64 << 10;
+/// Size of the scratch: 256 KiB. Only a connection with large packets uses more of it than its front; what is not used
+/// takes no memory.
+pub(crate) const SCRATCH: usize = 256 << 10;
 
 /// Buffers that the pool of a thread keeps at most.
 const POOLED: usize = 64;

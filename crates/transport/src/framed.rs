@@ -198,17 +198,19 @@ impl Framed {
                 return Poll::Ready(Ok(ReadTurn { frames: frames.count, bytes: 0, more: true }));
             }
             self.compact();
-            if self.tail.len() >= SCRATCH
+            if self.tail.len() >= READ
                 && let Some(missing) = self.missing()?
-                && missing >= SCRATCH
+                && missing >= READ
             {
                 return self.poll_fill_tail(cx, missing, frames);
             }
         }
-        buffers::with_scratch(|scratch| match ready!(self.stream.poll_read(cx, scratch))? {
+        // Where packets are large, a read of the usual size would end inside of each.
+        let most = if self.tail.len() >= LARGE_TAIL { SCRATCH } else { READ };
+        buffers::with_scratch(|scratch| match ready!(self.stream.poll_read(cx, &mut scratch[..most]))? {
             0 => Poll::Ready(Err(self.end())),
             bytes => {
-                let full = bytes == scratch.len();
+                let full = bytes == most;
                 Poll::Ready(self.split(&scratch[..bytes], full, frames).map_err(FramedError::Violation))
             }
         })
@@ -386,6 +388,10 @@ fn grow(buffer: &mut Vec<u8>, additional: usize, longest: usize) {
     }
 }
 
+/// The most that one read takes from a stream: 64 KiB.
+const READ: usize = 64 << 10;
+/// An incomplete frame of this size lets the next read take as much as the scratch holds: 16 KiB.
+const LARGE_TAIL: usize = 16 << 10;
 /// The longest fixed header in bytes.
 const LONGEST_HEADER: usize = 5;
 /// The shortest packet in bytes: a fixed header.
