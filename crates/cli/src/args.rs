@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
 use gantline::{Address, ServerOptions};
 use tracing_subscriber::filter::Targets;
 
-/// An MQTT toolkit: the broker
+use crate::bench::args::Bench;
+
+/// An MQTT toolkit: the broker and its tools
 #[derive(Debug, Parser)]
 #[command(name = "gantline", version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -23,12 +25,18 @@ pub(crate) enum Command {
     /// Prints one line for each listener, `listening on URL`, when it accepts connections. Logs go to
     /// stderr.
     Serve(Serve),
+    /// Put load on an MQTT broker, ours or another, and say what that cost the broker
+    ///
+    /// Prints one table, or one JSON object with --json. Exit code 3: messages were lost, doubled or out of
+    /// order with QoS 1 or 2, or bad input was not dealt with as MQTT says. Ctrl-C ends it early and prints
+    /// what there is.
+    Bench(Bench),
 }
 
 /// `gantline serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen; may be given more than once. Port 0 takes a free one
+    /// Where to listen, mqtt:// or mqtts://; may be given more than once. Port 0 takes a free one
     #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     pub(crate) listen: Vec<Address>,
 
@@ -46,6 +54,10 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     pub(crate) limits: Limits,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub(crate) tls: crate::tls::Tls,
 }
 
 /// The limits of the server.
@@ -129,7 +141,8 @@ impl Limits {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A time as people write it: `2`, `0.5`.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

@@ -19,7 +19,9 @@ use tokio::{
 };
 use tracing_subscriber::{filter::Targets, fmt as log, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{args::Serve, descriptors};
+#[cfg(feature = "tls")]
+use crate::tls::Renewals;
+use crate::{args::Serve, descriptors, signals::Signals};
 
 /// Serves until a signal ends it.
 pub(crate) fn run(arguments: &Serve) -> Result<(), Failure> {
@@ -41,9 +43,24 @@ async fn serve(arguments: &Serve, workers: &Workers) -> Result<(), Failure> {
     for address in &arguments.listen {
         server = server.listen(address.clone());
     }
+    #[cfg(feature = "tls")]
+    let (mut renewals, server) = {
+        // Without TLS there is nothing to renew, and SIGHUP means what it always does.
+        let renewals = arguments.tls.cert.is_some().then(Renewals::listen).transpose();
+        (renewals.map_err(Failure::Runtime)?, arguments.tls.apply(server))
+    };
     let server = server.start().await.map_err(Failure::Start)?;
     announce(&server);
+    #[cfg(not(feature = "tls"))]
     signals.wait().await;
+    #[cfg(feature = "tls")]
+    match &mut renewals {
+        None => signals.wait().await,
+        Some(renewals) => tokio::select! {
+            () = signals.wait() => {}
+            () = renewals.follow(&server) => {}
+        },
+    }
     tracing::info!("shutting down");
     server.shutdown(arguments.shutdown_timeout).await;
     Ok(())
@@ -101,43 +118,6 @@ fn worker_count(asked: Option<NonZeroUsize>) -> usize {
 fn start_log(targets: &Targets) {
     let lines = log::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry().with(targets.clone()).with(lines).init();
-}
-
-/// The signals that ask for an end.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-/// The signals that ask for an end.
-#[cfg(windows)]
-struct Signals(tokio::signal::windows::CtrlC);
-
-#[cfg(windows)]
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Self)
-    }
-
-    async fn wait(&mut self) {
-        self.0.recv().await;
-    }
 }
 
 /// Why the broker did not serve.

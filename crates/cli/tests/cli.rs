@@ -2,70 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
+mod support;
+
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Child, ChildStdout, Command, Output, Stdio},
     time::Duration,
 };
 
-fn gantline(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gantline"));
-    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
+use support::{Running, run};
 
-fn run(arguments: &[&str]) -> Output {
-    gantline(arguments).output().unwrap()
-}
-
-/// A broker on a free port, killed when it is dropped.
-struct Broker {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    urls: Vec<String>,
-}
-
-impl Broker {
-    fn start(listeners: usize, more: &[&str]) -> Self {
-        let mut arguments = vec!["serve"];
-        arguments.extend(["--listen", "mqtt://127.0.0.1:0"].repeat(listeners));
-        arguments.extend(more);
-        let mut command = gantline(&arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut url = || {
-            let mut line = String::new();
-            stdout.read_line(&mut line).unwrap();
-            line.trim_end().strip_prefix("listening on ").expect("the line of a listener").to_owned()
-        };
-        let urls = (0..listeners).map(|_| url()).collect();
-        Self { child, stdout, urls }
-    }
-
-    fn connect(&self, listener: usize) -> TcpStream {
-        let address = self.urls[listener].strip_prefix("mqtt://").expect("a URL");
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream
-    }
-
-    /// Sends a signal, waits for the end, returns exit code, the rest of stdout, and stderr.
-    fn end(mut self, signal: &str) -> (Option<i32>, String, String) {
-        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(kill.unwrap().success());
-        let (mut rest, mut log) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut rest).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), rest, log)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn connect(broker: &Running, listener: usize) -> TcpStream {
+    let stream = TcpStream::connect(broker.address(listener)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
 }
 
 /// CONNECT of a 5.0 client `a` with a clean start, and the first four bytes of what comes back.
@@ -78,18 +28,18 @@ fn shake_hands(stream: &mut TcpStream) -> [u8; 4] {
 
 #[test]
 fn serve_announces_each_listener_and_serves_it() {
-    let broker = Broker::start(2, &[]);
+    let broker = Running::serve(2, &[]);
     assert_ne!(broker.urls[0], broker.urls[1]);
     for listener in 0..2 {
-        let answer = shake_hands(&mut broker.connect(listener));
+        let answer = shake_hands(&mut connect(&broker, listener));
         assert_eq!((answer[0], answer[2], answer[3]), (0x20, 0, 0), "a CONNACK with reason 0");
     }
 }
 
 #[test]
 fn every_worker_serves() {
-    let broker = Broker::start(1, &["--workers", "3"]);
-    let mut connections: Vec<_> = (0..7).map(|_| broker.connect(0)).collect();
+    let broker = Running::serve(1, &["--workers", "3"]);
+    let mut connections: Vec<_> = (0..7).map(|_| connect(&broker, 0)).collect();
     for connection in &mut connections {
         assert_eq!(shake_hands(connection)[0], 0x20);
     }
@@ -99,8 +49,8 @@ fn every_worker_serves() {
 #[test]
 fn a_signal_ends_gracefully() {
     for signal in ["-INT", "-TERM"] {
-        let broker = Broker::start(1, &["--workers", "2"]);
-        let mut stream = broker.connect(0);
+        let broker = Running::serve(1, &["--workers", "2"]);
+        let mut stream = connect(&broker, 0);
         shake_hands(&mut stream);
         let (code, rest, log) = broker.end(signal);
         assert_eq!(code, Some(0), "{log}");
@@ -114,8 +64,8 @@ fn a_signal_ends_gracefully() {
 
 #[test]
 fn a_limit_of_the_command_line_reaches_clients() {
-    let broker = Broker::start(1, &["--max-packet-size", "4660", "--receive-maximum", "22136"]);
-    let mut stream = broker.connect(0);
+    let broker = Running::serve(1, &["--max-packet-size", "4660", "--receive-maximum", "22136"]);
+    let mut stream = connect(&broker, 0);
     let head = shake_hands(&mut stream);
     let mut properties = vec![0; usize::from(head[1]) - 2];
     stream.read_exact(&mut properties).unwrap();

@@ -12,7 +12,7 @@ use gantline_protocol::{
     ClientConnection, ConnAckProperties, Connected, Disconnect, DisconnectProperties, FixedHeader, Moment,
     Packet, PacketType, ProtocolVersion, ReasonCode, Received, Rule, Violation,
 };
-use gantline_transport::{Framed, Stream};
+use gantline_transport::{Framed, Stream, TlsFailure, TransportError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -91,7 +91,7 @@ async fn attempt(
     let mut connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start);
     connect.properties.authentication_data = data;
     let mut request = Vec::new();
-    let mut machine = ClientConnection::new(connect, lease, shared.now(), &mut request)?;
+    let mut machine = ClientConnection::new(connect, lease, shared.clock.now(), &mut request)?;
     let maximum = options.maximum_packet_size;
     let mut stage = ConnectStage::Answer;
     let answered = timeout_at(deadline, async {
@@ -105,16 +105,31 @@ async fn attempt(
         }
     });
     let answered: Result<Result<Vec<u8>, ConnectError>, _> = answered.await;
-    let frame = answered.map_err(|_| timed_out(stage))??;
+    let answered = answered.map_err(|_| timed_out(stage))?;
+    let frame = answered.map_err(|error| of_handshake(error, options))?;
     let mut framed = Framed::new(stream, options.maximum_packet_size);
-    let connected = answer_of(&mut machine, shared.now(), &frame, framed.out())?;
+    let connected = answer_of(&mut machine, shared.clock.now(), &frame, framed.out())?;
     complete(shared, options, framed, machine, connected, plan.clean_start);
     Ok(())
 }
 
 async fn reach(options: &ConnectOptions) -> Result<Stream, ConnectError> {
     let address = options.address.as_ref().ok_or(OptionsError::NoAddress)?;
-    Ok(gantline_transport::connect(address, &options.tcp).await?)
+    Ok(gantline_transport::connect(address, &options.dial).await?)
+}
+
+/// In TLS 1.3 a server judges our certificate after our part of the handshake; what it says then is a failure to reach it.
+fn of_handshake(error: ConnectError, options: &ConnectOptions) -> ConnectError {
+    match (&error, &options.address) {
+        (ConnectError::Network(cause), Some(address)) => match TlsFailure::of(cause) {
+            Some(failure) => {
+                TransportError::Handshake { address: address.clone(), failure: Box::new(failure.clone()) }
+                    .into()
+            }
+            None => error,
+        },
+        _ => error,
+    }
 }
 
 /// An authentication that lies between CONNECT and the end of the attempt.
@@ -138,7 +153,7 @@ impl Talk<'_> {
         let version = machine.limits().version;
         while frame.first().is_some_and(|first| first >> 4 == PacketType::Auth.value()) {
             let mut request = Vec::new();
-            let auth = match machine.receive(shared.now(), &frame, &mut request) {
+            let auth = match machine.receive(shared.clock.now(), &frame, &mut request) {
                 Ok(Received::Auth(auth)) => auth,
                 Ok(_) => return Err(unexpected(PacketType::Auth)),
                 Err(violation) => return Err(ConnectError::ServerViolated(violation)),
@@ -150,6 +165,7 @@ impl Talk<'_> {
             frame = ask(self.stream, &request, self.maximum).await.map_err(|error| match error {
                 // By now it is known that it does.
                 ConnectError::NotMqtt(violation) => ConnectError::ServerViolated(violation),
+                ConnectError::NeedsTls => unexpected(PacketType::Connect),
                 error => error,
             })?;
         }
@@ -179,9 +195,14 @@ impl Talk<'_> {
 
 /// Sends CONNECT or AUTH and returns the packet that answers it. What follows that packet stays in the stream.
 async fn ask(stream: &mut Stream, request: &[u8], maximum: u32) -> Result<Vec<u8>, ConnectError> {
-    stream.write_all(request).await.map_err(failed)?;
-    stream.flush().await.map_err(failed)?;
     let mut frame = Vec::new();
+    if let Err(error) = send(stream, request).await {
+        // Who closes while we write may have said why before.
+        return Err(match stream.read_buf(&mut frame).await {
+            Err(said) if TlsFailure::of(&said).is_some() => failed(said),
+            _ => failed(error),
+        });
+    }
     loop {
         let wanted = missing(&frame, maximum)?;
         if wanted == 0 {
@@ -196,6 +217,11 @@ async fn ask(stream: &mut Stream, request: &[u8], maximum: u32) -> Result<Vec<u8
     }
 }
 
+async fn send(stream: &mut Stream, request: &[u8]) -> io::Result<()> {
+    stream.write_all(request).await?;
+    stream.flush().await
+}
+
 fn failed(error: io::Error) -> ConnectError {
     ConnectError::Network(Arc::new(error))
 }
@@ -204,6 +230,10 @@ fn failed(error: io::Error) -> ConnectError {
 /// not go on as ours would, and one would wait for the rest in vain.
 fn missing(frame: &[u8], maximum: u32) -> Result<u64, ConnectError> {
     let Some(first) = frame.first() else { return Ok(SHORTEST_PACKET) };
+    // No server sends CONNECT, let alone one with these flags.
+    if *first == TLS_ALERT {
+        return Err(ConnectError::NeedsTls);
+    }
     let violation = match PacketType::from_u8(first >> 4) {
         Some(PacketType::ConnAck | PacketType::Auth) if first & 0xF == 0 => None,
         Some(kind) => Some(Violation::new(Rule::UnexpectedPacket).in_packet(kind)),
@@ -294,6 +324,8 @@ fn refused(reason: ReasonCode, properties: ConnAckProperties) -> ConnectError {
 
 /// The first byte of every CONNACK.
 const CONNACK: u8 = 0x20;
+/// The first byte of what a TLS server answers to MQTT.
+const TLS_ALERT: u8 = 0x15;
 /// A fixed header.
 const SHORTEST_PACKET: u64 = 2;
 /// Thirty years.

@@ -112,13 +112,13 @@ impl Driver {
         self.flushes.clear();
         let (deadline, mut replies) = match self.goodbye.take() {
             Some(farewell) => (farewell.deadline, farewell.replies),
-            None => (self.shared.now().plus(self.close_timeout), Vec::new()),
+            None => (self.shared.clock.now().plus(self.close_timeout), Vec::new()),
         };
         if !requested {
             replies.clear();
         }
         if says_goodbye {
-            let deadline = self.shared.instant(deadline);
+            let deadline = self.shared.clock.instant(deadline);
             let closed = std::future::poll_fn(|cx| self.poll_close(cx));
             match deadline {
                 Some(deadline) => drop(tokio::time::timeout_at(deadline, closed).await),
@@ -147,7 +147,7 @@ impl Driver {
 
     /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
-        let now = self.shared.now();
+        let now = self.shared.clock.now();
         let mut busy = self.read(now, cx)?;
         busy |= self.take(now, cx);
         self.exchange.check_authentication()?;
@@ -331,7 +331,7 @@ impl Driver {
         }
         let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
         let due = self.exchange.machine.next_timeout().min(farewell);
-        let Some(due) = self.shared.instant(due) else { return Ok(false) };
+        let Some(due) = self.shared.clock.instant(due) else { return Ok(false) };
         match &mut self.timer {
             // A timer that is early is set anew when it fires: most packets only move the deadline on.
             Some(timer) if timer.deadline() <= due && !timer.is_elapsed() => {}

@@ -33,7 +33,7 @@ pub enum ConnectError {
     /// Another attempt on this handle has not ended yet.
     #[error("the client is connecting already")]
     AlreadyConnecting,
-    /// The name is not known, the host is down, nobody listens there, or this build lacks the transport.
+    /// The name is not known, the host is down, nobody listens there, TLS failed, or this build lacks the transport.
     #[error(transparent)]
     Unreachable(#[from] TransportError),
     /// The time-out of the options passed; it covers everything from the name's resolution to CONNACK.
@@ -51,14 +51,20 @@ pub enum ConnectError {
     /// told with DISCONNECT.
     #[error(transparent)]
     Unauthenticated(#[from] AuthenticationFailure),
-    /// What came back is not an answer to CONNECT: the port belongs to some other protocol, or wants TLS.
+    /// The server answered in TLS: it wants TLS on this port.
+    #[error("the server wants TLS on this port: use mqtts://")]
+    NeedsTls,
+    /// What came back is not an answer to CONNECT: the port belongs to some other protocol.
     #[error("the peer does not speak MQTT: {0}")]
     NotMqtt(Violation),
     /// The server's CONNACK, or an AUTH before it, breaks the protocol.
     #[error(transparent)]
     ServerViolated(Violation),
-    /// The server closed instead of answering CONNECT. A server does so with a version that it does not know, too.
-    #[error("the server closed the connection without answering CONNECT")]
+    /// The server closed instead of answering CONNECT. A server does so with a version that it does not know, and where it
+    /// wants TLS, too.
+    #[error(
+        "the server closed the connection without answering CONNECT: it may want TLS, or another version"
+    )]
     ClosedByServer,
     /// The connection broke before CONNECT was answered.
     #[error("the connection failed before CONNECT was answered: {0}")]

@@ -67,7 +67,9 @@ pub use gantline_protocol::{
 pub use gantline_protocol::{
     ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
 };
-pub use gantline_transport::{Address, Stream, TcpOptions};
+pub use gantline_transport::{Address, Stream, TcpOptions, TlsFailure, TransportError};
+#[cfg(feature = "tls")]
+pub use gantline_transport::{Certificates, PrivateKey, ServerVerification, TlsClientOptions, TlsVersion};
 
 pub use self::client::Client;
 pub use self::error::{

@@ -4,6 +4,8 @@
 //! [`ConnectOptions::check`], which every connect calls before anything is sent. Leaves out: what the server makes of
 //! it, which is in the [`ConnectionInfo`](crate::ConnectionInfo).
 
+mod error;
+
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -11,11 +13,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantline_protocol::{
-    AuthenticationMethod, ClientId, ClientIdError, Connect, ConnectProperties, Message, ProtocolVersion,
-    UserProperties, Will, WillProperties,
+    AuthenticationMethod, ClientId, Connect, ConnectProperties, Message, ProtocolVersion, UserProperties,
+    Will, WillProperties,
 };
-use gantline_transport::{Address, AddressError, TcpOptions};
+#[cfg(feature = "tls")]
+use gantline_transport::TlsClientOptions;
+use gantline_transport::{Address, DialOptions, TcpOptions};
 
+pub use self::error::OptionsError;
 use crate::authentication::Authentication;
 use crate::inbox::{OnFull, StreamBounds};
 
@@ -30,7 +35,9 @@ use crate::inbox::{OnFull, StreamBounds};
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     pub(crate) address: Option<Address>,
-    pub(crate) tcp: TcpOptions,
+    pub(crate) dial: DialOptions,
+    #[cfg(feature = "tls")]
+    tls: bool,
     pub(crate) version: ProtocolVersion,
     pub(crate) fallback: Option<ProtocolVersion>,
     pub(crate) identity: Identity,
@@ -265,7 +272,16 @@ impl ConnectOptions {
 
     /// Options of the TCP connection.
     pub fn tcp(mut self, options: TcpOptions) -> Self {
-        self.tcp = options;
+        self.dial = self.dial.tcp(options);
+        self
+    }
+
+    /// Options of TLS: whom to trust, a client certificate, and more. For `mqtts://` only; with another address, connecting
+    /// is an error. Default: [`TlsClientOptions::default`], which trusts the well-known CAs.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, options: TlsClientOptions) -> Self {
+        self.dial = self.dial.tls(options);
+        self.tls = true;
         self
     }
 
@@ -285,6 +301,10 @@ impl ConnectOptions {
 
     /// As [`check`](Self::check), for the version to fall back to.
     pub(crate) fn check_for(&self, version: ProtocolVersion) -> Result<(), OptionsError> {
+        #[cfg(feature = "tls")]
+        if self.tls && !self.address.as_ref().is_some_and(|address| address.scheme().is_secure()) {
+            return Err(OptionsError::TlsWithoutAddress);
+        }
         if !version.has_properties() {
             if let Some(option) = self.needs_properties() {
                 return Err(OptionsError::NotInVersion { option, version });
@@ -396,7 +416,9 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             address: None,
-            tcp: TcpOptions::default(),
+            dial: DialOptions::default(),
+            #[cfg(feature = "tls")]
+            tls: false,
             version: ProtocolVersion::default(),
             fallback: None,
             identity: Identity::Generated,
@@ -421,47 +443,6 @@ impl Default for ConnectOptions {
             user_properties: UserProperties::default(),
         }
     }
-}
-
-/// Options that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OptionsError {
-    /// The URL cannot be understood.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// There is no address to connect to, nor a stream.
-    #[error("the options have no address")]
-    NoAddress,
-    /// The client id is not allowed in any version.
-    #[error(transparent)]
-    ClientId(#[from] ClientIdError),
-    /// An option that the version does not have.
-    #[error("{option} does not exist in MQTT {version}")]
-    NotInVersion {
-        /// The name of the setter.
-        option: &'static str,
-        /// The version.
-        version: ProtocolVersion,
-    },
-    /// The version allows 23 characters only.
-    #[error("the client id is too long for MQTT {version}, which allows 23 characters")]
-    ClientIdTooLong {
-        /// The version.
-        version: ProtocolVersion,
-    },
-    /// A session that outlives its connection needs an id by which it is found again.
-    #[error("clean_start(false) needs a client id in MQTT {version}")]
-    SessionWithoutClientId {
-        /// The version.
-        version: ProtocolVersion,
-    },
-    /// The version does not allow a password alone.
-    #[error("a password needs a user name in MQTT {version}")]
-    PasswordWithoutUserName {
-        /// The version.
-        version: ProtocolVersion,
-    },
 }
 
 /// A password: shown to nobody but the server.

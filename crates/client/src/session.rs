@@ -4,7 +4,6 @@
 //! [`Lease`] gives it back when it is dropped, however that comes: a refused attempt, a connect future that its owner
 //! dropped, a panic, a runtime that is shut down. Leaves out: what is in a session.
 
-use std::hash::{BuildHasher, RandomState};
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::sync::Arc;
@@ -102,7 +101,7 @@ impl Station {
     fn identify(&mut self, identity: &Identity) -> Vec<Lost> {
         let wanted = match identity {
             Identity::Given(id) => Some(id.clone()),
-            Identity::Generated => Some(self.client_id.clone().unwrap_or_else(random_id)),
+            Identity::Generated => Some(self.client_id.clone().unwrap_or_else(ClientId::random)),
             Identity::Assigned => self.client_id.clone(),
         };
         if self.client_id == wanted && self.resumable {
@@ -238,11 +237,4 @@ impl Drop for Lease {
             self.shared.end();
         }
     }
-}
-
-/// An id that no other client has.
-fn random_id() -> ClientId {
-    // The keys of a `RandomState` come from the operating system; two of them give the bits of an id.
-    let random = || u128::from(RandomState::new().hash_one(0_u8));
-    ClientId::from_random(random() << 64 | random())
 }

@@ -11,10 +11,9 @@ use std::task::{Context, Poll};
 use gantline_protocol::{
     Bounds, Head, Limits, Message, Moment, Outbound, ProtocolVersion, QoS, ReasonCode, Receipt,
 };
-use gantline_transport::{Budget, Mailbox, MailboxLimits, Overflow};
+use gantline_transport::{Budget, Clock, Mailbox, MailboxLimits, Overflow};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::command::Command;
 use crate::dispatch::{Dispatch, Effects};
@@ -40,8 +39,7 @@ pub(crate) struct Shared {
     /// Receipts that the application is done with and the driver has not seen.
     settled: Mutex<Vec<(Receipt, ReasonCode)>>,
     terms: Terms,
-    /// The base of all moments.
-    base: Instant,
+    pub(crate) clock: Clock,
 }
 
 /// What became of an attempt to accept a message.
@@ -75,17 +73,8 @@ impl Shared {
             idle: Notify::new(),
             settled: Mutex::default(),
             terms: Terms::default(),
-            base: Instant::now(),
+            clock: Clock::new(),
         })
-    }
-
-    pub(crate) fn now(&self) -> Moment {
-        Moment::ZERO.plus(self.base.elapsed())
-    }
-
-    /// The instant of a moment; `None` if it never comes.
-    pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
-        if moment == Moment::NEVER { None } else { self.base.checked_add(moment.since(Moment::ZERO)) }
     }
 
     // ---- publishing ----
@@ -94,7 +83,7 @@ impl Shared {
     pub(crate) fn outbound(&self, message: &Message) -> Result<Outbound, PublishError> {
         message.check()?;
         let expires = message.properties().message_expiry_interval.is_some();
-        let outbound = Outbound::new(message, if expires { self.now() } else { Moment::ZERO });
+        let outbound = Outbound::new(message, if expires { self.clock.now() } else { Moment::ZERO });
         self.terms.check(&outbound)?;
         Ok(outbound)
     }

@@ -8,6 +8,8 @@
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
 //! * `server` (feature `server`): [`Server`], to embed into an application.
 //!
+//! The feature `tls`, on by default, adds `mqtts://` to both.
+//!
 //! ```no_run
 //! # #[cfg(feature = "client")]
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +35,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `memory://` is within the process.
+//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `memory://` is
+//! within the process.
 
 pub use gantline_protocol as protocol;
 #[doc(no_inline)]
@@ -44,6 +47,9 @@ pub use gantline_protocol::{
 pub use gantline_transport as transport;
 #[doc(no_inline)]
 pub use gantline_transport::Address;
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsServerOptions};
 
 #[cfg(feature = "client")]
 pub use gantline_client as client;

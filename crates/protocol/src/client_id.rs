@@ -1,10 +1,10 @@
 //! Client identifiers: the names of sessions.
 //!
-//! Relates to: CONNECT, which may leave the id empty, and the server, which then makes one. Leaves out: where
-//! randomness comes from.
+//! Relates to: CONNECT, which may leave the id empty, and the server, which then makes one. Leaves out: sessions.
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::version::ProtocolVersion;
@@ -33,7 +33,14 @@ impl ClientId {
         Ok(Self(text.into()))
     }
 
-    /// Makes an id from a random number of the caller, for clients that brought none.
+    /// An id that no other client has, for those that brought none.
+    pub fn random() -> Self {
+        // The keys of a `RandomState` come from the operating system; two of them give the bits of an id.
+        let random = || u128::from(RandomState::new().hash_one(0_u8));
+        Self::from_random(random() << 64 | random())
+    }
+
+    /// Makes an id from a random number of the caller.
     ///
     /// It is `gantline` and fifteen letters and digits: 23 characters of those that every server must accept
     /// [MQTT-3.1.3-5]. Of the number, 75 bits are used.
@@ -141,9 +148,14 @@ mod tests {
 
     #[test]
     fn generated_ids_fit_everywhere_and_differ() {
-        let (one, other) = (ClientId::from_random(1), ClientId::from_random(u128::MAX));
-        assert_ne!(one, other);
-        for id in [one, other] {
+        let ids = [
+            ClientId::from_random(1),
+            ClientId::from_random(u128::MAX),
+            ClientId::random(),
+            ClientId::random(),
+        ];
+        for (position, id) in ids.iter().enumerate() {
+            assert!(!ids[..position].contains(id));
             assert!(id.fits(ProtocolVersion::V3_1));
             assert!(id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }

@@ -15,14 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use gantline_protocol::{ClientId, Moment, Session};
+use gantline_transport::Clock;
 
 use crate::broker::Broker;
 use crate::broker::session::ClientSession;
 use crate::broker::sessions::{Ending, Terms};
 use crate::broker::slot::ClientSlot;
-use crate::clock::Clock;
 
-/// Waits for the session of a client. Cancel-safe: dropped, it has claimed nothing.
+/// Waits for the session of a client. Cancel-safe: dropped, it takes nothing. The holder is told to go in either case,
+/// as soon as this is called: that is what a CONNECT with its client id does [MQTT-3.1.4-3].
 pub(crate) fn claim(broker: &Arc<Broker>, clock: Clock, id: &ClientId) -> Claiming {
     static TICKETS: AtomicU64 = AtomicU64::new(0);
     // The number only has to be a new one.

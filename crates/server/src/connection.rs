@@ -15,14 +15,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::{Moment, ServerConnection};
-use gantline_transport::{Framed, FramedError, Taken, Turn, Want};
+use gantline_transport::{Clock, Framed, FramedError, Taken, Turn, Want};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
 use crate::authentication::Authentication;
 use crate::broker::slot::Order;
 use crate::claim::SessionLease;
-use crate::clock::Clock;
 use crate::exchange::{End, Exchange};
 use crate::hold::{Hold, HoldCredit};
 
@@ -37,6 +36,8 @@ pub(crate) struct Connection {
     /// How long the output was when something from the mailbox or a replay was last added. Unless it is 0, that is not
     /// written yet, and nothing more is taken.
     unwritten: usize,
+    /// Messages of the mailbox have used the client's window last, so that a replay comes first now.
+    replay_is_next: bool,
     /// The server stops: nothing more is read.
     stopping: bool,
     admission: Admission,
@@ -59,6 +60,7 @@ impl Connection {
             hold: None,
             credit: HoldCredit::default(),
             unwritten,
+            replay_is_next: false,
             stopping: false,
             admission,
         }
@@ -79,6 +81,8 @@ impl Connection {
 
     /// Says goodbye where that is ours to do, and gives the session back before the peer is waited for.
     fn finish(self, end: &End) {
+        // Whatever ends it now, it is the server that stops: no will is published.
+        let end = if self.stopping { &End::Stopped } else { end };
         let Self { mut framed, mut exchange, admission, .. } = self;
         let (client, peer) = (exchange.slot.id(), framed.info());
         match end {
@@ -111,8 +115,9 @@ impl Connection {
         self.hand_over(now, cx);
         let mut busy = read?;
         busy |= self.exchange.authenticate(cx, self.framed.out())?;
+        let has_room = self.unwritten == 0;
         busy |= self.take(now, cx)?;
-        busy |= self.replay(now);
+        busy |= has_room && self.replay(now);
         busy |= self.write(cx)?;
         Ok(busy)
     }
@@ -169,7 +174,7 @@ impl Connection {
             if !filled.is_empty() {
                 match &mut self.hold {
                     Some(hold) => hold.extend(filled.drain(..)),
-                    None => self.hold = self.credit.hold(filled.drain(..), now, self.clock).map(Box::new),
+                    None => self.hold = self.credit.hold(filled.drain(..), now).map(Box::new),
                 }
                 if self.hold.is_some() {
                     self.exchange.hold();
@@ -189,7 +194,8 @@ impl Connection {
 
     /// Takes what waits in the mailbox. While the output is blocked, orders only.
     fn take(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Self { framed, exchange, unwritten, .. } = self;
+        let yields = self.replay_is_next && self.has_replay();
+        let Self { framed, exchange, unwritten, replay_is_next, .. } = self;
         let mailbox = &exchange.slot.mailbox;
         let mut taken = TAKEN.take();
         let asleep = if *unwritten > 0 {
@@ -199,10 +205,11 @@ impl Connection {
             }
             asleep
         } else {
-            let want = Want { once: true, queue: exchange.machine.quota() };
+            let want = Want { once: true, queue: if yields { 0 } else { exchange.machine.quota() } };
             let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
             if !asleep {
+                *replay_is_next |= !taken.queue.is_empty();
                 exchange.send(now, &mut taken, framed);
                 *unwritten = framed.pending_out();
             }
@@ -237,19 +244,19 @@ impl Connection {
         }
     }
 
-    /// Sends retained messages in turn with what comes from the mailbox.
+    /// Sends retained messages in turn with what comes from the mailbox: a page whenever the output is written, and the
+    /// window every other time, so that neither keeps the other from a slow client.
     fn replay(&mut self, now: Moment) -> bool {
-        if !self.exchange.machine.session().has_replay() || self.stopping {
-            return false;
-        }
-        if self.framed.pending_out() > REPLAYED_AT_ONCE {
-            return false;
-        }
-        let replayed = self.exchange.replay(now, REPLAYED_AT_ONCE, &mut self.framed);
+        let replayed = self.has_replay() && self.exchange.replay(now, REPLAYED_AT_ONCE, &mut self.framed);
         if replayed {
+            self.replay_is_next = false;
             self.unwritten = self.framed.pending_out();
         }
         replayed
+    }
+
+    fn has_replay(&self) -> bool {
+        self.exchange.machine.session().has_replay() && !self.stopping
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
@@ -316,6 +323,6 @@ mod tests {
     #[test]
     fn an_idle_connection_stays_within_its_memory_budget() {
         let sizes = [size_of::<ServerConnection<SessionLease>>(), size_of::<Running>()];
-        assert!(sizes[0] <= 272 && sizes[1] <= 640, "{sizes:?}");
+        assert!(sizes[0] <= 280 && sizes[1] <= 640, "{sizes:?}");
     }
 }

@@ -16,6 +16,9 @@ pub enum StartError {
     /// An address cannot be listened on; the error names it.
     #[error(transparent)]
     Listen(#[from] TransportError),
+    /// TLS options are given and no address to listen on is one of TLS.
+    #[error("there are TLS options, but no mqtts:// address to listen on")]
+    TlsUnused,
 }
 
 /// Why the server did not publish a message of the application.

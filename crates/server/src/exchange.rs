@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use gantline_protocol::{
     AckProperties, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, Output,
-    PacketType, PublishRef, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection,
-    SubAck, Subscribe, SubscribeFilter, SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
+    PacketType, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck,
+    Subscribe, SubscribeFilter, SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
 };
 use gantline_transport::{Late, Taken};
 
@@ -53,6 +53,8 @@ pub(crate) struct Exchange {
     held: Option<Vec<(Receipt, ReasonCode)>>,
     /// Whether something was published since the last look.
     publishes: bool,
+    /// The layout of what the client publishes.
+    has_properties: bool,
     /// Messages that came and that were handed to somebody, since they were counted last.
     received: u32,
     routed: u32,
@@ -67,6 +69,7 @@ impl Exchange {
         authentication: Option<Box<Authentication>>,
     ) -> Self {
         let slot = Arc::clone(machine.session().slot());
+        let has_properties = machine.limits().version.has_properties();
         Self {
             broker,
             slot,
@@ -74,6 +77,7 @@ impl Exchange {
             publisher: None,
             held: None,
             publishes: false,
+            has_properties,
             received: 0,
             routed: 0,
             authentication,
@@ -85,51 +89,23 @@ impl Exchange {
     /// Handles one packet.
     #[inline]
     pub(crate) fn receive(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
-        let publisher = match &mut self.publisher {
-            Some(publisher) => Some(publisher),
-            None if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) => {
-                let alarm = now.plus(TRIM_AFTER);
-                self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm, now);
-                Some(self.publisher.insert(Box::new(Publisher::new(Some(&self.slot)))))
-            }
-            None => None,
-        };
-        match (self.machine.receive(now, frame, out).map_err(End::Violated)?, publisher) {
-            (Received::Handled | Received::Acked(_), _) => Ok(()),
-            (Received::Publish(packet, receipt), Some(publisher)) => {
-                let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
-                    self.broker.counters.add_dropped(1);
-                    ReasonCode::TopicNameInvalid
-                } else {
-                    self.received += 1;
-                    self.publishes = true;
-                    match publish(&self.broker, publisher, &packet, now) {
-                        0 => ReasonCode::NoMatchingSubscribers,
-                        receivers => {
-                            self.routed += receivers as u32;
-                            ReasonCode::Success
-                        }
-                    }
-                };
-                match &mut self.held {
-                    None => self.machine.acknowledge(receipt, reason, out),
-                    Some(held) if receipt.delivery().qos() > QoS::AtMostOnce => held.push((receipt, reason)),
-                    Some(_) => {}
-                }
-                Ok(())
-            }
-            (Received::Subscribe(subscribe), publisher) => {
-                settle(&self.broker, publisher.map(|publisher| &mut **publisher), now);
+        if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) {
+            return self.receive_publish(now, frame, out);
+        }
+        match self.machine.receive(now, frame, out).map_err(End::Violated)? {
+            Received::Handled | Received::Acked(_) => Ok(()),
+            Received::Subscribe(subscribe) => {
+                self.hand_over(now);
                 self.subscribe(subscribe, out);
                 Ok(())
             }
-            (Received::Unsubscribe(unsubscribe), publisher) => {
-                settle(&self.broker, publisher.map(|publisher| &mut **publisher), now);
+            Received::Unsubscribe(unsubscribe) => {
+                self.hand_over(now);
                 self.unsubscribe(unsubscribe, out);
                 Ok(())
             }
-            (Received::Disconnect(disconnect), _) => Err(self.leave(&disconnect)),
-            (Received::Auth(auth), _) => match &mut self.authentication {
+            Received::Disconnect(disconnect) => Err(self.leave(&disconnect)),
+            Received::Auth(auth) => match &mut self.authentication {
                 Some(authentication) => authentication.receive(auth).map_err(End::Violated),
                 // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
                 None => Err(End::Violated(
@@ -137,18 +113,59 @@ impl Exchange {
                 )),
             },
             // The machine of a server returns nothing else.
-            (other, _) => {
+            other => {
                 debug_assert!(false, "{other:?}");
                 Ok(())
             }
         }
     }
 
-    /// Hands over what was published in this turn. The wakers are left to [`wake`](Self::wake).
+    #[inline]
+    fn receive_publish(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+        let received = self.machine.receive_publish(now, frame, out).map_err(End::Violated)?;
+        let Some((packet, receipt)) = received else { return Ok(()) };
+        let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
+            self.broker.counters.add_dropped(1);
+            ReasonCode::TopicNameInvalid
+        } else {
+            let publisher = match &mut self.publisher {
+                Some(publisher) => publisher,
+                None => {
+                    let at = now.plus(TRIM_AFTER);
+                    self.broker.set_alarm(&self.slot, self.slot.profile().epoch, Due::Trim, at, now);
+                    self.publisher.insert(Box::new(Publisher::new(Some(&self.slot))))
+                }
+            };
+            self.received += 1;
+            self.publishes = true;
+            let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
+            match publisher.publish(&self.broker, &mut publication, now) {
+                0 => ReasonCode::NoMatchingSubscribers,
+                receivers => {
+                    self.routed += receivers as u32;
+                    ReasonCode::Success
+                }
+            }
+        };
+        match &mut self.held {
+            None => self.machine.acknowledge(receipt, reason, out),
+            Some(held) if receipt.delivery().qos() > QoS::AtMostOnce => held.push((receipt, reason)),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Hands over what was published in this turn. Whoever gets it is woken later: see [`After`](crate::broker::publish::After).
     pub(crate) fn settle(&mut self, now: Moment) {
-        settle(&self.broker, self.publisher.as_deref_mut(), now);
+        self.hand_over(now);
         self.broker.counters.received.add(std::mem::take(&mut self.received).into());
         self.broker.counters.routed.add(std::mem::take(&mut self.routed).into());
+    }
+
+    fn hand_over(&mut self, now: Moment) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.settle(&self.broker, now);
+        }
     }
 
     /// Keeps acknowledgements from now on.
@@ -346,6 +363,8 @@ impl Exchange {
     /// Says goodbye where the end is ours to explain, and tells the session how it ends. Returns whether there is
     /// something to be written.
     pub(crate) fn end(&mut self, end: &End, out: &mut Vec<u8>) -> bool {
+        // What was taken with QoS 2 must not be taken again when the client comes back [MQTT-4.3.3-10].
+        self.release(out);
         let nothing = DisconnectProperties::default();
         let (ending, speaks) = match end {
             End::Left(ReasonCode::Success) => (Ending::WithoutWill, false),
@@ -369,17 +388,6 @@ impl Exchange {
         };
         self.machine.session_mut().ends(ending);
         speaks
-    }
-}
-
-#[inline]
-fn publish(broker: &Broker, publisher: &mut Publisher, packet: &PublishRef<'_>, now: Moment) -> usize {
-    publisher.publish(broker, &mut Publication::of_packet(packet, now), now)
-}
-
-fn settle(broker: &Broker, publisher: Option<&mut Publisher>, now: Moment) {
-    if let Some(publisher) = publisher {
-        publisher.settle(broker, now);
     }
 }
 

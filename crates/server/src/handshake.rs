@@ -1,11 +1,10 @@
 //! The handshake: from an accepted stream to a connection whose client is known.
 //!
-//! A stranger gets a bounded time and may send one bounded CONNECT; what comes behind it stays in the socket until it
+//! A stranger gets a bounded time, TLS included, and may send one bounded CONNECT; what comes behind it stays in the socket until it
 //! is answered, but for the AUTH packets of its authentication method. Relates to: `authentication.rs`, which asks that
 //! method; `claim.rs`, which gives the session; `connection.rs`, which takes over.
 
 use std::future::poll_fn;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use gantline_protocol::codec::Reader;
@@ -13,7 +12,7 @@ use gantline_protocol::{
     Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Packet,
     PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
 };
-use gantline_transport::{Framed, FramedError, Stream};
+use gantline_transport::{Clock, Framed, FramedError, Stream, TlsFailure};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -22,7 +21,6 @@ use crate::authentication::Authentication;
 use crate::broker::Broker;
 use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
-use crate::clock::Clock;
 use crate::connection::{Connection, farewell};
 
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
@@ -57,8 +55,13 @@ pub(crate) async fn serve(
             broker.counters.violations.add(1);
             tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
         }
+        Ok(Err(Refused::WithoutTls(failure))) => tracing::info!(%peer, %failure, "no TLS"),
+        Ok(Err(Refused::Tls)) => {
+            broker.counters.violations.add(1);
+            tracing::info!(%peer, "sent TLS to a port without TLS: it has to use mqtt://, or another port");
+        }
         Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it was accepted"),
-        Err(_) => tracing::info!(%peer, "sent no CONNECT in time, or its authentication did not end"),
+        Err(_) => tracing::info!(%peer, "its TLS handshake, CONNECT or authentication did not end in time"),
     }
 }
 
@@ -82,6 +85,10 @@ enum Refused {
     Told(ReasonCode, Box<Framed>),
     /// What came was not CONNECT, or there is no way to answer it.
     Violated(Violation),
+    /// There should have been a TLS handshake.
+    WithoutTls(TlsFailure),
+    /// There should have been no TLS.
+    Tls,
     /// The client closed, or the network failed.
     Left,
 }
@@ -94,12 +101,16 @@ async fn shake_hands(
 ) -> Result<Accepted, Refused> {
     let options = &broker.options;
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
+    let stream = stream.handshake().await.map_err(Refused::WithoutTls)?;
     let mut framed = Framed::new(stream, largest);
     let mut frame = Vec::new();
     framed.next_frame(&mut frame).await.map_err(|error| match error {
         FramedError::Violation(violation) => Refused::Violated(violation),
         FramedError::Closed | FramedError::Io(_) => Refused::Left,
     })?;
+    if frame.starts_with(&TLS_CLIENT_HELLO) {
+        return Err(Refused::Tls);
+    }
     let connect = match read(&frame) {
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
@@ -250,7 +261,7 @@ fn judge(connect: &Connect, broker: &Broker) -> Result<ClientId, ReasonCode> {
         return if connect.version.has_properties()
             || (connect.clean_start && connect.version.has_session_present())
         {
-            Ok(random_id())
+            Ok(ClientId::random())
         } else {
             Err(ReasonCode::ClientIdentifierNotValid)
         };
@@ -295,12 +306,7 @@ fn version_of(frame: &[u8]) -> Option<ProtocolVersion> {
     ProtocolVersion::from_wire(name, body.u8().ok()?)
 }
 
-/// An id for a client that brought none.
-fn random_id() -> ClientId {
-    // The keys of a `RandomState` come from the operating system.
-    let random = || u128::from(RandomState::new().hash_one(0_u8));
-    ClientId::from_random(random() << 64 | random())
-}
-
+/// What TLS begins with. To MQTT it is a CONNECT with flags that CONNECT does not have.
+const TLS_CLIENT_HELLO: [u8; 2] = [0x16, 3];
 /// CONNACK with return code 1 in the form before 5.0, which every client can read [MQTT-3.1.2-2].
 const UNSUPPORTED_VERSION: [u8; 4] = [0x20, 2, 0, 1];

@@ -12,10 +12,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantline_protocol::Moment;
-use tokio::time::Sleep;
+use tokio::time::{Sleep, sleep};
 
 use crate::broker::slot::ClientSlot;
-use crate::clock::Clock;
 
 /// What a publisher is waiting for.
 #[derive(Debug)]
@@ -39,14 +38,13 @@ impl HoldCredit {
         &mut self,
         receivers: impl Iterator<Item = Arc<ClientSlot>>,
         now: Moment,
-        clock: Clock,
     ) -> Option<Hold> {
         let left = self.left(now);
         if left.is_zero() {
             return None;
         }
         let until = now.plus(left);
-        let timer = Box::pin(tokio::time::sleep_until(clock.after(left)));
+        let timer = Box::pin(sleep(left));
         let mut hold = Hold { receivers: Vec::new(), began: now, until, timer };
         hold.extend(receivers);
         Some(hold)

@@ -26,7 +26,6 @@ mod admission;
 mod authentication;
 mod broker;
 mod claim;
-mod clock;
 mod connection;
 mod error;
 mod exchange;
@@ -43,8 +42,18 @@ pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Message, QoS,
     ReasonCode, TopicFilter, async_trait,
 };
-pub use gantline_transport::{Address, Listener, Overflow, Stream, TcpOptions};
+pub use gantline_transport::{
+    Address, Listener, Overflow, Stream, TcpOptions, TlsFailure, TlsOptionsError, TransportError,
+};
+#[cfg(feature = "tls")]
+pub use gantline_transport::{
+    Certificates, ClientCertificates, ClientVerification, PrivateKey, TlsAcceptor, TlsServerOptions,
+    TlsVersion,
+};
 
+#[cfg(feature = "bench-support")]
+#[doc(hidden)]
+pub use self::broker::bench_support;
 pub use self::error::{PublishError, StartError};
 pub use self::local::LocalSubscription;
 pub use self::options::ServerOptions;

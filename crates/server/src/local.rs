@@ -12,12 +12,11 @@ use std::task::{Context, Poll};
 use gantline_protocol::{
     ClientId, MAXIMUM_PACKET_SIZE, Message, Moment, Outbound, QoS, SubscriptionOptions, TopicFilter,
 };
-use gantline_transport::{Late, Taken, Want};
+use gantline_transport::{Clock, Late, Taken, Want};
 
 use crate::broker::Broker;
 use crate::broker::retained::{Page, Retained};
 use crate::broker::slot::{ClientSlot, Order, Profile};
-use crate::clock::Clock;
 
 /// The messages of a subscription of the application itself: first what the server keeps, then what is published.
 ///
@@ -103,6 +102,11 @@ impl LocalSubscription {
                 return Poll::Ready(None);
             }
             if self.replay(now) {
+                if self.ready.is_empty() && self.replay.is_some() {
+                    // Much was looked at and nothing found: others shall have their turn too.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 continue;
             }
             if self.take(cx, now) {

@@ -8,8 +8,12 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{AuthenticationMethod, Message, Outbound, QoS, TopicError, TopicFilter};
-use gantline_transport::{AcceptBackoff, Address, AddressError, Listener, Stream, accept, bind};
+use gantline_protocol::{AuthenticationMethod, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter};
+use gantline_transport::{
+    AcceptBackoff, Address, AddressError, BindOptions, Clock, Listener, Stream, accept, bind,
+};
+#[cfg(feature = "tls")]
+use gantline_transport::{TlsAcceptor, TlsOptionsError, TlsServerOptions, TransportError};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +24,6 @@ use crate::broker::Broker;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
 use crate::broker::slot::Order;
-use crate::clock::Clock;
 use crate::error::{PublishError, StartError};
 use crate::handshake;
 use crate::hold::HoldCredit;
@@ -49,17 +52,27 @@ pub struct Server {
     addresses: Vec<Result<Address, AddressError>>,
     listeners: Vec<Box<dyn Listener>>,
     workers: Vec<Handle>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsServerOptions>,
 }
 
 impl Server {
     /// A server with these options that listens nowhere, which is enough for an application that brings its own
     /// streams ([`RunningServer::serve`]).
     pub const fn new(options: ServerOptions) -> Self {
-        Self { options, addresses: Vec::new(), listeners: Vec::new(), workers: Vec::new() }
+        Self {
+            options,
+            addresses: Vec::new(),
+            listeners: Vec::new(),
+            workers: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
-    /// Adds an address to listen on: `mqtt://` or `memory://`. Port 0 takes a free one. May be called more than once;
-    /// a bad address is kept for [`start`](Self::start), whose error names it.
+    /// Adds an address to listen on: `mqtt://`, `mqtts://` (which needs a certificate: `Server::tls`) or `memory://`.
+    /// Port 0 takes a free one. May be called more than once; a bad address is kept for [`start`](Self::start), whose
+    /// error names it.
     #[must_use]
     pub fn listen<A>(mut self, address: A) -> Self
     where
@@ -74,6 +87,15 @@ impl Server {
     #[must_use]
     pub fn listener(mut self, listener: impl Listener + 'static) -> Self {
         self.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// The certificate of the server and everything else about TLS, for all its `mqtts://` addresses. Default: none; then
+    /// such an address is an error, and so are TLS options without one. See [`RunningServer::tls`] for renewals.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, options: TlsServerOptions) -> Self {
+        self.tls = Some(options);
         self
     }
 
@@ -102,11 +124,20 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// An address is not one, or cannot be listened on. Then nothing is left running.
+    /// An address is not one, or cannot be listened on, or the TLS options are wrong. Then nothing is left running.
     pub async fn start(self) -> Result<RunningServer, StartError> {
+        let addresses = self.addresses.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let options = BindOptions::default().tcp(self.options.tcp.clone());
+        #[cfg(feature = "tls")]
+        let tls = acceptor(self.tls, &addresses).await?;
         let mut listeners = self.listeners;
-        for address in self.addresses {
-            listeners.push(bind(&address?, &self.options.tcp).await?);
+        for address in addresses {
+            #[cfg(feature = "tls")]
+            if let Some(tls) = tls.clone().filter(|_| address.scheme().is_secure()) {
+                listeners.push(bind(&address, &options.clone().tls(tls)).await?);
+                continue;
+            }
+            listeners.push(bind(&address, &options).await?);
         }
         let (alive, ended) = mpsc::channel(1);
         let core = Arc::new(Core {
@@ -117,6 +148,8 @@ impl Server {
             alive: Mutex::new(Some(alive)),
             ended: tokio::sync::Mutex::new(ended),
             timekeeper: Mutex::new(None),
+            #[cfg(feature = "tls")]
+            tls,
         });
         let timekeeper = tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock));
         *core.timekeeper.lock() = Some(timekeeper.abort_handle());
@@ -148,8 +181,8 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A server that runs. Clones are handles of the same server; when the last one is dropped, it stops without waiting
-/// for anything.
+/// A server that runs. Clones are handles of the same server; when the last one is dropped, it stops as with a
+/// [`shutdown`](Self::shutdown) whose deadline has passed, and nobody waits for it.
 #[derive(Clone, Debug)]
 pub struct RunningServer {
     core: Arc<Core>,
@@ -159,6 +192,13 @@ impl RunningServer {
     /// Where it listens, in the order in which the listeners were added, own listeners first; with the true ports.
     pub fn local_addresses(&self) -> &[Address] {
         &self.core.addresses
+    }
+
+    /// The TLS of the server, to [reload](TlsAcceptor::reload_from_files) a renewed certificate without disturbing anybody.
+    /// `None` if the server was started without [`Server::tls`].
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&TlsAcceptor> {
+        self.core.tls.as_ref()
     }
 
     /// Publishes a message of the application, and returns to how many subscribers it goes (a share group is one).
@@ -186,7 +226,7 @@ impl RunningServer {
             (receivers, std::mem::take(&mut publisher.after.filled))
         };
         if !filled.is_empty()
-            && let Some(mut hold) = HoldCredit::default().hold(filled.into_iter(), clock.now(), *clock)
+            && let Some(mut hold) = HoldCredit::default().hold(filled.into_iter(), clock.now())
         {
             poll_fn(|cx| hold.poll(clock.now(), cx)).await;
         }
@@ -263,7 +303,7 @@ impl RunningServer {
                 connections = core.broker.counters.connections(),
                 "the deadline has passed, cutting off"
             );
-            core.order(Order::Kick(gantline_protocol::ReasonCode::ServerShuttingDown));
+            core.order(CUT_OFF);
             ended.recv().await;
         }
         tracing::info!("stopped");
@@ -281,6 +321,8 @@ struct Core {
     alive: Mutex<Option<mpsc::Sender<()>>>,
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
     timekeeper: Mutex<Option<AbortHandle>>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
 }
 
 /// What an accept loop needs of the server, which it does not keep alive.
@@ -319,10 +361,27 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.stop();
         self.order(Order::Shutdown);
+        // There is nobody who could set a deadline.
+        self.order(CUT_OFF);
         if let Some(timekeeper) = self.timekeeper.lock().take() {
             timekeeper.abort();
         }
     }
+}
+
+/// What the TLS options come to; they need an address to be used at.
+#[cfg(feature = "tls")]
+async fn acceptor(
+    options: Option<TlsServerOptions>,
+    addresses: &[Address],
+) -> Result<Option<TlsAcceptor>, StartError> {
+    let Some(options) = options else { return Ok(None) };
+    if !addresses.iter().any(|address| address.scheme().is_secure()) {
+        return Err(StartError::TlsUnused);
+    }
+    let read = tokio::task::spawn_blocking(move || TlsAcceptor::new(options)).await;
+    let acceptor = read.map_err(|error| TlsOptionsError::Other(error.to_string())).flatten();
+    Ok(Some(acceptor.map_err(TransportError::from)?))
 }
 
 async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Handle>) {
@@ -368,3 +427,6 @@ fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Ha
         }
     }
 }
+
+/// Behind [`Order::Shutdown`]: waits for nothing more.
+const CUT_OFF: Order = Order::Kick(ReasonCode::ServerShuttingDown);

@@ -6,11 +6,11 @@
 use std::sync::{Arc, Weak};
 
 use gantline_protocol::Moment;
+use gantline_transport::Clock;
 
 use crate::broker::Broker;
 use crate::broker::alarms::{Alarm, Due};
 use crate::broker::slot::{ClientSlot, Order};
-use crate::clock::Clock;
 
 /// Acts on alarms until the server is gone.
 pub(crate) async fn keep_time(broker: Arc<Broker>, clock: Clock) {

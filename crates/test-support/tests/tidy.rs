@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-cli", &["gantline"]),
     ("gantline-test-support", &["gantline-protocol", "gantline-transport"]),
     ("gantline-examples", &["gantline"]),
-    ("gantline-benches", &["gantline"]),
+    ("gantline-benches", &["gantline-protocol", "gantline-transport", "gantline-server"]),
 ];
 
 /// The files of `protocol/src` that may name a protocol version; all others ask a predicate.

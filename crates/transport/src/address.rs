@@ -134,6 +134,13 @@ impl Address {
         Self { scheme: Scheme::Memory, host: name, port: None, path: String::new(), credentials: None }
     }
 
+    /// The same host and port for another transport.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
     /// What carries the bytes.
     pub const fn scheme(&self) -> Scheme {
         self.scheme

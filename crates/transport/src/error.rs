@@ -11,6 +11,7 @@ use std::sync::Arc;
 use gantline_protocol::Violation;
 
 use crate::address::{Address, Scheme};
+use crate::tls::{TlsFailure, TlsOptionsError};
 
 /// Why [`connect`](crate::connect()) or [`bind`](crate::bind) failed. Nothing is left behind.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,6 +22,32 @@ pub enum TransportError {
     Unsupported {
         /// The scheme of the address.
         scheme: Scheme,
+    },
+    /// You set an option that the transport of the address does not have. Nothing is ignored silently.
+    #[error("the option {option} cannot be honoured: {scheme}:// does not have it")]
+    OptionUnused {
+        /// The name of the setter.
+        option: &'static str,
+        /// The scheme of the address.
+        scheme: Scheme,
+    },
+    /// You asked to listen with TLS and gave no certificate.
+    #[error("{address} cannot be listened on: TLS needs a certificate and its private key")]
+    TlsMissing {
+        /// The address.
+        address: Address,
+    },
+    /// The TLS options are wrong; the error says which file or option, and why. Nothing was sent.
+    #[error(transparent)]
+    TlsOptions(#[from] TlsOptionsError),
+    /// The peer was reached and TLS failed. The reason says whose fault it is; only a lost network passes.
+    #[error("{address}: {failure}")]
+    Handshake {
+        /// Where to.
+        address: Address,
+        /// Why.
+        #[source]
+        failure: Box<TlsFailure>,
     },
     /// You asked to connect to port 0, which only a listener may ask for.
     #[error("{address} cannot be connected to: port 0 is for listening only")]

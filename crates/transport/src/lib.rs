@@ -5,14 +5,14 @@
 //! `gantline_protocol`, and who talks to whom to the client and the server.
 //!
 //! ```
-//! use gantline_transport::{AcceptBackoff, Address, Framed, TcpOptions, accept, bind, connect};
+//! use gantline_transport::{AcceptBackoff, Address, BindOptions, DialOptions, Framed, accept, bind, connect};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let options = TcpOptions::default();
-//! let mut listener = bind(&Address::new("memory://hall")?, &options).await?;
-//! let mut client = Framed::new(connect(&listener.local_address(), &options).await?, 1024);
-//! let mut server = Framed::new(accept(&mut *listener, &mut AcceptBackoff::new()).await?, 1024);
+//! let mut listener = bind(&Address::new("memory://hall")?, &BindOptions::default()).await?;
+//! let client = connect(&listener.local_address(), &DialOptions::default()).await?;
+//! let server = accept(&mut *listener, &mut AcceptBackoff::new()).await?.handshake().await?;
+//! let (mut client, mut server) = (Framed::new(client, 1024), Framed::new(server, 1024));
 //!
 //! client.out().extend_from_slice(&[0xC0, 0x00]);
 //! client.flush().await?;
@@ -23,10 +23,12 @@
 //! # }
 //! ```
 //!
-//! `mqtt://` and `memory://` work in every build; the other schemes can be written but not used yet.
+//! `mqtt://` and `memory://` work in every build, `mqtts://` with the feature `tls`; the other schemes can be written but
+//! not used yet.
 
 mod address;
 mod buffers;
+mod clock;
 mod connect;
 mod error;
 mod framed;
@@ -36,12 +38,20 @@ pub mod memory;
 mod stream;
 pub mod sync;
 mod tcp;
+mod tls;
 
 pub use self::address::{Address, AddressError, AddressProblem, Credentials, Scheme};
-pub use self::connect::connect;
+pub use self::clock::Clock;
+pub use self::connect::{DialOptions, connect};
 pub use self::error::{Attempts, FramedError, TransportError};
 pub use self::framed::{Framed, ReadTurn, Turn};
-pub use self::listen::{AcceptBackoff, AcceptVerdict, Listener, accept, bind};
+pub use self::listen::{AcceptBackoff, AcceptVerdict, BindOptions, Listener, accept, bind};
 pub use self::mailbox::{Budget, Late, Load, Mailbox, MailboxLimits, Overflow, Pushed, Taken, Want};
 pub use self::stream::{Detached, Endpoint, PeerInfo, Stream};
 pub use self::tcp::TcpOptions;
+#[cfg(feature = "tls")]
+pub use self::tls::{
+    Certificates, ClientCertificates, ClientVerification, PrivateKey, ServerVerification, TlsAcceptor,
+    TlsClientOptions, TlsServerOptions,
+};
+pub use self::tls::{TlsFailure, TlsInfo, TlsOptionsError, TlsVersion};

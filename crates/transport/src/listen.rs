@@ -13,10 +13,13 @@ use crate::error::TransportError;
 use crate::memory;
 use crate::stream::Stream;
 use crate::tcp::{self, TcpOptions};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsAcceptor, TlsListener};
 
 /// Something that accepts connections. Implement it to let a server listen on a transport of your own.
 pub trait Listener: Send {
-    /// The next connection. Handshakes of the transport are not awaited here: they would hold up all others.
+    /// The next connection. Handshakes of the transport are not awaited here: they would hold up all others. Who accepts
+    /// the stream awaits [`Stream::handshake`].
     ///
     /// # Errors
     ///
@@ -28,6 +31,32 @@ pub trait Listener: Send {
     fn local_address(&self) -> Address;
 }
 
+/// Options for listening, of all transports. What the transport of an address cannot honour is an error; only `tcp` is
+/// passed over by transports without TCP.
+#[derive(Clone, Debug, Default)]
+pub struct BindOptions {
+    tcp: TcpOptions,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
+}
+
+impl BindOptions {
+    /// The options of TCP.
+    #[must_use]
+    pub const fn tcp(mut self, options: TcpOptions) -> Self {
+        self.tcp = options;
+        self
+    }
+
+    /// TLS, which `mqtts://` needs and other schemes do not have.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
+        self.tls = Some(acceptor);
+        self
+    }
+}
+
 /// Listens on `address`.
 ///
 /// A host with several addresses is listened on at the first that can be had. The listener must be polled in the
@@ -35,14 +64,26 @@ pub trait Listener: Send {
 ///
 /// # Errors
 ///
-/// The host is not known, the address is taken or not ours, or this build has no such transport.
-pub async fn bind(address: &Address, options: &TcpOptions) -> Result<Box<dyn Listener>, TransportError> {
-    match address.scheme() {
-        Scheme::Mqtt => Ok(Box::new(tcp::bind(address, options).await?)),
-        Scheme::Memory => Ok(Box::new(memory::bind(address.host(), options.memory_backlog())?)),
-        scheme @ (Scheme::Mqtts | Scheme::Ws | Scheme::Wss | Scheme::Unix) => {
-            Err(TransportError::Unsupported { scheme })
+/// The host is not known, the address is taken or not ours, an option is missing or cannot be honoured, or this build has
+/// no such transport.
+pub async fn bind(address: &Address, options: &BindOptions) -> Result<Box<dyn Listener>, TransportError> {
+    let scheme = address.scheme();
+    #[cfg(feature = "tls")]
+    if options.tls.is_some() && !scheme.is_secure() {
+        return Err(TransportError::OptionUnused { option: "tls", scheme });
+    }
+    match scheme {
+        Scheme::Mqtt => Ok(Box::new(tcp::bind(address, &options.tcp).await?)),
+        #[cfg(feature = "tls")]
+        Scheme::Mqtts => {
+            let tls = options.tls.clone();
+            let tls = tls.ok_or_else(|| TransportError::TlsMissing {
+                address: address.clone().without_credentials(),
+            })?;
+            Ok(Box::new(TlsListener { tcp: tcp::bind(address, &options.tcp).await?, tls }))
         }
+        Scheme::Memory => Ok(Box::new(memory::bind(address.host(), options.tcp.memory_backlog())?)),
+        scheme => Err(TransportError::Unsupported { scheme }),
     }
 }
 

@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::address::Scheme;
+#[cfg(feature = "tls")]
+use crate::tls::TlsAcceptor;
+use crate::tls::{TlsFailure, TlsInfo};
 
 /// A connection: bytes in order, both ways.
 ///
@@ -33,6 +36,35 @@ impl Stream {
 
     pub(crate) fn from_tcp(tcp: TcpStream, info: PeerInfo) -> Self {
         Self { io: Io::Tcp(tcp), info: Arc::new(info) }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn from_tls(tls: tokio_rustls::TlsStream<TcpStream>, info: PeerInfo) -> Self {
+        Self { io: Io::Tls(Box::new(tls)), info: Arc::new(info) }
+    }
+
+    /// An accepted connection that has to shake hands first.
+    #[cfg(feature = "tls")]
+    pub(crate) fn before_tls(tcp: TcpStream, acceptor: TlsAcceptor, info: PeerInfo) -> Self {
+        Self { io: Io::BeforeTls(Box::new((tcp, acceptor))), info: Arc::new(info) }
+    }
+
+    /// Does what the transport needs before bytes can go: the TLS handshake of a stream that a listener on `mqtts://`
+    /// gave. Streams that need nothing, or have it behind them, are returned at once. It takes as long as the peer
+    /// likes, so give it a time-out. The [`info`](Self::info) then has what was agreed on.
+    ///
+    /// # Errors
+    ///
+    /// The handshake failed. The peer was told as far as possible.
+    pub async fn handshake(self) -> Result<Self, TlsFailure> {
+        match self.io {
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(pending) => {
+                let (tcp, acceptor) = *pending;
+                acceptor.accept(tcp, &self.info).await
+            }
+            io => Ok(Self { io, info: self.info }),
+        }
     }
 
     /// Who is at the other end.
@@ -82,15 +114,20 @@ impl Stream {
         Pin::new(self).poll_shutdown(cx)
     }
 
-    /// Takes the connection from its runtime, so that another one can [`attach`](Detached::attach) it. Only TCP is bound
-    /// to a runtime; streams of [`from_io`](Self::from_io) pass through and must work on any.
+    /// Takes the connection from its runtime, so that another one can [`attach`](Detached::attach) it. TCP is bound to a
+    /// runtime; streams of [`from_io`](Self::from_io) pass through and must work on any. TLS can move before its
+    /// [`handshake`](Self::handshake) only.
     ///
     /// # Errors
     ///
-    /// The system could not do it; the connection is closed then.
+    /// The system could not do it, or TLS has shaken hands; the connection is closed then.
     pub fn detach(self) -> io::Result<Detached> {
         let io = match self.io {
             Io::Tcp(tcp) => DetachedIo::Tcp(tcp.into_std()?),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(pending) => DetachedIo::BeforeTls(pending.0.into_std()?, pending.1),
+            #[cfg(feature = "tls")]
+            Io::Tls(_) => return Err(io::Error::new(io::ErrorKind::Unsupported, TLS_STAYS)),
             Io::Other(other) => DetachedIo::Other(other),
         };
         Ok(Detached { io, info: self.info })
@@ -112,6 +149,10 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => read_tls(ready!(Pin::new(tls).poll_read(cx, buffer))),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_read(cx, buffer),
         }
     }
@@ -122,6 +163,10 @@ impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_write(cx, bytes),
         }
     }
@@ -133,6 +178,10 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_write_vectored(cx, slices),
         }
     }
@@ -140,6 +189,10 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.io {
             Io::Tcp(tcp) => tcp.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(_) => false,
             Io::Other(other) => other.is_write_vectored(),
         }
     }
@@ -147,6 +200,10 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_flush(cx),
         }
     }
@@ -154,6 +211,10 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Io::BeforeTls(pending) => Pin::new(&mut pending.0).poll_shutdown(cx),
             Io::Other(other) => Pin::new(other).poll_shutdown(cx),
         }
     }
@@ -184,6 +245,10 @@ impl Detached {
     pub fn attach(self) -> io::Result<Stream> {
         let io = match self.io {
             DetachedIo::Tcp(tcp) => Io::Tcp(TcpStream::from_std(tcp)?),
+            #[cfg(feature = "tls")]
+            DetachedIo::BeforeTls(tcp, acceptor) => {
+                Io::BeforeTls(Box::new((TcpStream::from_std(tcp)?, acceptor)))
+            }
             DetachedIo::Other(other) => Io::Other(other),
         };
         Ok(Stream { io, info: self.info })
@@ -207,12 +272,26 @@ pub struct PeerInfo {
     scheme: Scheme,
     peer: Endpoint,
     local: Endpoint,
+    tls: Option<Arc<TlsInfo>>,
 }
 
 impl PeerInfo {
     /// Describes a connection. For a transport of your own take the scheme that is nearest.
     pub fn new(scheme: Scheme, peer: impl Into<Endpoint>, local: impl Into<Endpoint>) -> Self {
-        Self { scheme, peer: peer.into(), local: local.into() }
+        Self { scheme, peer: peer.into(), local: local.into(), tls: None }
+    }
+
+    /// The same connection with what its TLS handshake agreed on.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsInfo) -> Self {
+        self.tls = Some(Arc::new(tls));
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) const fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
     }
 
     /// What carries the connection.
@@ -228,6 +307,11 @@ impl PeerInfo {
     /// Our end.
     pub const fn local(&self) -> &Endpoint {
         &self.local
+    }
+
+    /// What TLS agreed on; `None` without TLS, and before its handshake.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
     }
 }
 
@@ -291,10 +375,34 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 enum Io {
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    #[cfg(feature = "tls")]
+    BeforeTls(Box<(TcpStream, TlsAcceptor)>),
     Other(Box<dyn Duplex>),
 }
 
 enum DetachedIo {
     Tcp(std::net::TcpStream),
+    #[cfg(feature = "tls")]
+    BeforeTls(std::net::TcpStream, TlsAcceptor),
     Other(Box<dyn Duplex>),
 }
+
+/// What reading from TLS means to us. A peer that closes without saying so in TLS is at its end: packets have lengths, so
+/// what is cut off is noticed.
+#[cfg(feature = "tls")]
+fn read_tls(result: io::Result<()>) -> Poll<io::Result<()>> {
+    Poll::Ready(match result {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+        result => result.map_err(TlsFailure::explain),
+    })
+}
+
+#[cfg(feature = "tls")]
+fn no_handshake() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the TLS handshake of this stream was not awaited")
+}
+
+#[cfg(feature = "tls")]
+const TLS_STAYS: &str = "a TLS connection stays on the runtime of its handshake";

@@ -1,6 +1,7 @@
 //! TCP both ways: socket options, listening, connecting.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`. Leaves out: racing
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and for `mqtts://` below
+//! TLS. Leaves out: racing
 //! several addresses of one host; they are tried in the order that the resolver prefers.
 
 use std::io;
@@ -105,7 +106,10 @@ pub(crate) async fn bind(address: &Address, options: &TcpOptions) -> Result<TcpA
     Err(TransportError::Bind { address: address.clone().without_credentials(), cause: Arc::new(last) })
 }
 
-pub(crate) async fn connect(address: &Address, options: &TcpOptions) -> Result<Stream, TransportError> {
+pub(crate) async fn connect(
+    address: &Address,
+    options: &TcpOptions,
+) -> Result<(TcpStream, PeerInfo), TransportError> {
     let port = port_of(address);
     if port == 0 {
         return Err(TransportError::PortZero { address: address.clone().without_credentials() });
@@ -123,7 +127,7 @@ pub(crate) async fn connect(address: &Address, options: &TcpOptions) -> Result<S
         match connect_to(candidate, options).await {
             Ok(tcp) => {
                 let local = tcp.local_addr().map_or_else(|_| Endpoint::from(""), Endpoint::from);
-                return Ok(Stream::from_tcp(tcp, PeerInfo::new(Scheme::Mqtt, candidate, local)));
+                return Ok((tcp, PeerInfo::new(Scheme::Mqtt, candidate, local)));
             }
             Err(error) => attempts.push((candidate, error)),
         }
@@ -140,8 +144,8 @@ pub(crate) struct TcpAcceptor {
     options: TcpOptions,
 }
 
-impl Listener for TcpAcceptor {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+impl TcpAcceptor {
+    pub(crate) fn poll_tcp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, PeerInfo)>> {
         let (tcp, peer) = ready!(self.listener.poll_accept(cx))?;
         // A connection that is gone already refuses options; whoever reads from it will notice, and the others behind
         // it in the queue are none of its business.
@@ -149,7 +153,14 @@ impl Listener for TcpAcceptor {
             tracing::debug!(%peer, %error, "options of an accepted connection could not be set");
         }
         let local = tcp.local_addr().unwrap_or(self.local);
-        Poll::Ready(Ok(Stream::from_tcp(tcp, PeerInfo::new(Scheme::Mqtt, peer, local))))
+        Poll::Ready(Ok((tcp, PeerInfo::new(Scheme::Mqtt, peer, local))))
+    }
+}
+
+impl Listener for TcpAcceptor {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        let (tcp, info) = ready!(self.poll_tcp(cx))?;
+        Poll::Ready(Ok(Stream::from_tcp(tcp, info)))
     }
 
     fn local_address(&self) -> Address {

@@ -9,8 +9,8 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use gantline_transport::{
-    AcceptBackoff, Address, Framed, FramedError, Listener, Scheme, Stream, TcpOptions, TransportError,
-    accept, bind, connect, memory,
+    AcceptBackoff, Address, BindOptions, DialOptions, Framed, FramedError, Listener, Scheme, Stream,
+    TcpOptions, TransportError, accept, bind, connect, memory,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,7 +21,7 @@ fn address(text: &str) -> Address {
 }
 
 async fn listener(text: &str) -> Box<dyn Listener> {
-    bind(&address(text), &TcpOptions::default()).await.unwrap()
+    bind(&address(text), &BindOptions::default()).await.unwrap()
 }
 
 async fn accepted(listener: &mut dyn Listener) -> Stream {
@@ -31,7 +31,7 @@ async fn accepted(listener: &mut dyn Listener) -> Stream {
 /// Client and server end of a fresh connection.
 async fn connection(text: &str) -> (Stream, Stream) {
     let mut listener = listener(text).await;
-    let client = connect(&listener.local_address(), &TcpOptions::default()).await.unwrap();
+    let client = connect(&listener.local_address(), &DialOptions::default()).await.unwrap();
     (client, accepted(&mut *listener).await)
 }
 
@@ -76,6 +76,76 @@ async fn every_size_goes_both_ways_over_tcp() {
     }
 }
 
+#[cfg(feature = "tls")]
+mod over_tls {
+    use gantline_test_support::certificates::Authority;
+    use gantline_transport::{
+        Certificates, ClientCertificates, PrivateKey, TlsAcceptor, TlsClientOptions, TlsServerOptions,
+        TlsVersion,
+    };
+
+    use super::*;
+
+    /// Client and server end of a fresh TLS connection; both have a certificate if it is mutual.
+    async fn connection(version: TlsVersion, mutual: bool) -> (Stream, Stream) {
+        let (ca, device) = (Authority::new("ca"), Authority::new("devices"));
+        let (server, client) = (ca.server(&["localhost"]), device.client("device"));
+        let mut ours = TlsClientOptions::default().ca(Certificates::pem(ca.pem())).versions(&[version]);
+        let mut theirs =
+            TlsServerOptions::new(Certificates::pem(server.certificate), PrivateKey::pem(server.key));
+        if mutual {
+            let key = PrivateKey::der(client.key_der);
+            ours = ours.client_certificate(Certificates::der([client.certificate_der.clone()]), key);
+            theirs = theirs
+                .client_ca(Certificates::der([device.der()]))
+                .client_certificates(ClientCertificates::Required);
+        }
+        let options = BindOptions::default().tls(TlsAcceptor::new(theirs).unwrap());
+        let mut listener = bind(&address("mqtts://localhost:0"), &options).await.unwrap();
+        let port = listener.local_address().port().unwrap();
+        let accepting =
+            tokio::spawn(async move { accepted(&mut *listener).await.handshake().await.unwrap() });
+        let options = DialOptions::default().tls(ours);
+        let client_end = connect(&address(&format!("mqtts://localhost:{port}")), &options).await.unwrap();
+        let server_end = accepting.await.unwrap();
+        for (end, certificates) in [(&client_end, 1), (&server_end, usize::from(mutual))] {
+            let tls = end.info().tls().unwrap();
+            assert_eq!((tls.version(), tls.peer_certificates().len()), (version, certificates));
+            assert_eq!(end.info().scheme(), Scheme::Mqtts);
+        }
+        if mutual {
+            assert_eq!(server_end.info().tls().unwrap().peer_certificates()[0], client.certificate_der);
+        }
+        (client_end, server_end)
+    }
+
+    #[tokio::test]
+    async fn every_size_goes_both_ways_over_each_version() {
+        for version in TlsVersion::ALL {
+            for mutual in [false, true] {
+                for len in SIZES {
+                    let (client, server) = connection(version, mutual).await;
+                    converse(client, server, len).await;
+                }
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn both_ends_may_run_in_parallel() {
+        let (client, server) = connection(TlsVersion::V1_3, false).await;
+        converse(client, server, 10_000_000).await;
+    }
+
+    #[tokio::test]
+    async fn packets_go_both_ways() {
+        for version in TlsVersion::ALL {
+            let (client, server) = connection(version, false).await;
+            exchange_packets(client, server).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_size_goes_both_ways_in_memory() {
     for len in SIZES {
@@ -98,28 +168,32 @@ async fn both_ends_may_run_in_parallel() {
 async fn packets_go_both_ways_over_every_transport() {
     for text in ["mqtt://127.0.0.1:0", "memory://packets"] {
         let (client, server) = connection(text).await;
-        let (mut client, mut server) = (Framed::new(client, 1 << 20), Framed::new(server, 1 << 20));
-        let large = [&[0x30, 0x80, 0x80, 0x20][..], &bytes(0, 0x80000)].concat();
-        let echo = tokio::spawn(async move {
-            let mut frame = Vec::new();
-            while server.next_frame(&mut frame).await.is_ok() {
-                server.out().extend_from_slice(&frame);
-                server.flush().await.unwrap();
-            }
-            server.close().await.unwrap();
-        });
-        let mut frame = Vec::new();
-        for packet in [&[0xC0, 0x00][..], &large, &[0xC0, 0x00]] {
-            client.out().extend_from_slice(packet);
-            client.flush().await.unwrap();
-            assert_eq!(client.heap_bytes(), 0, "nothing is held while nothing happens");
-            client.next_frame(&mut frame).await.unwrap();
-            assert!(frame == packet);
-        }
-        client.close().await.unwrap();
-        assert!(matches!(client.next_frame(&mut frame).await, Err(FramedError::Closed)));
-        echo.await.unwrap();
+        exchange_packets(client, server).await;
     }
+}
+
+async fn exchange_packets(client: Stream, server: Stream) {
+    let (mut client, mut server) = (Framed::new(client, 1 << 20), Framed::new(server, 1 << 20));
+    let large = [&[0x30, 0x80, 0x80, 0x20][..], &bytes(0, 0x80000)].concat();
+    let echo = tokio::spawn(async move {
+        let mut frame = Vec::new();
+        while server.next_frame(&mut frame).await.is_ok() {
+            server.out().extend_from_slice(&frame);
+            server.flush().await.unwrap();
+        }
+        server.close().await.unwrap();
+    });
+    let mut frame = Vec::new();
+    for packet in [&[0xC0, 0x00][..], &large, &[0xC0, 0x00]] {
+        client.out().extend_from_slice(packet);
+        client.flush().await.unwrap();
+        assert_eq!(client.heap_bytes(), 0, "nothing is held while nothing happens");
+        client.next_frame(&mut frame).await.unwrap();
+        assert!(frame == packet);
+    }
+    client.close().await.unwrap();
+    assert!(matches!(client.next_frame(&mut frame).await, Err(FramedError::Closed)));
+    echo.await.unwrap();
 }
 
 #[tokio::test]
@@ -142,7 +216,7 @@ async fn no_host_means_this_machine() {
     let port = listener.local_address().port().unwrap();
     for host in ["127.0.0.1", ""] {
         let client =
-            connect(&address(&format!("mqtt://{host}:{port}")), &TcpOptions::default()).await.unwrap();
+            connect(&address(&format!("mqtt://{host}:{port}")), &DialOptions::default()).await.unwrap();
         converse(client, accepted(&mut *listener).await, 10).await;
     }
 }
@@ -150,20 +224,22 @@ async fn no_host_means_this_machine() {
 #[tokio::test]
 async fn options_reach_the_socket() {
     let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let options = TcpOptions::default()
+    let tcp = TcpOptions::default()
         .keep_alive(Some(Duration::from_secs(60)))
         .backlog(1)
         .reuse_address(true)
         .local_address(Some(free));
-    let mut listener = bind(&address("mqtt://127.0.0.1:0"), &options).await.unwrap();
-    let client = connect(&listener.local_address(), &options).await.unwrap();
+    let binding = BindOptions::default().tcp(tcp.clone());
+    let mut listener = bind(&address("mqtt://127.0.0.1:0"), &binding).await.unwrap();
+    let client = connect(&listener.local_address(), &DialOptions::default().tcp(tcp)).await.unwrap();
     assert_eq!(client.info().local().socket().unwrap().ip(), free.ip());
     converse(client, accepted(&mut *listener).await, 10).await;
 }
 
 #[tokio::test]
 async fn a_local_address_of_the_other_ip_version_reaches_nothing() {
-    let options = TcpOptions::default().local_address(Some("[::1]:0".parse().unwrap()));
+    let tcp = TcpOptions::default().local_address(Some("[::1]:0".parse().unwrap()));
+    let options = DialOptions::default().tcp(tcp);
     let error = connect(&address("mqtt://127.0.0.1:1"), &options).await.unwrap_err();
     assert!(matches!(error, TransportError::NoAddress { .. }), "{error}");
 }
@@ -171,7 +247,7 @@ async fn a_local_address_of_the_other_ip_version_reaches_nothing() {
 #[tokio::test]
 async fn a_refused_connection_says_what_was_tried() {
     let free = listener("mqtt://127.0.0.1:0").await.local_address();
-    let error = connect(&free, &TcpOptions::default()).await.unwrap_err();
+    let error = connect(&free, &DialOptions::default()).await.unwrap_err();
     let TransportError::Unreachable { attempts, .. } = &error else { panic!("{error}") };
     let (tried, cause) = attempts.iter().next().unwrap();
     assert_eq!((attempts.iter().len(), cause.kind()), (1, io::ErrorKind::ConnectionRefused));
@@ -181,7 +257,7 @@ async fn a_refused_connection_says_what_was_tried() {
 #[tokio::test]
 async fn a_taken_port_cannot_be_listened_on() {
     let first = listener("mqtt://127.0.0.1:0").await;
-    let Err(error) = bind(&first.local_address(), &TcpOptions::default()).await else { panic!() };
+    let Err(error) = bind(&first.local_address(), &BindOptions::default()).await else { panic!() };
     assert!(
         matches!(&error, TransportError::Bind { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse),
         "{error}"
@@ -191,7 +267,7 @@ async fn a_taken_port_cannot_be_listened_on() {
 #[tokio::test]
 async fn port_zero_cannot_be_connected_to() {
     let error =
-        connect(&address("mqtt://user:secret@localhost:0"), &TcpOptions::default()).await.unwrap_err();
+        connect(&address("mqtt://user:secret@localhost:0"), &DialOptions::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "mqtt://localhost:0 cannot be connected to: port 0 is for listening only");
     assert!(!format!("{error:?}").contains("secret"));
 }
@@ -199,23 +275,23 @@ async fn port_zero_cannot_be_connected_to() {
 #[tokio::test]
 async fn a_scheme_that_was_left_out_is_named() {
     for (text, expected) in [
+        #[cfg(not(feature = "tls"))]
         ("mqtts://host", "mqtts:// is not supported by this build"),
         ("ws://host", "ws:// is not supported by this build"),
         ("wss://host", "wss:// is not supported by this build"),
         ("unix:///tmp/x", "unix:// is not supported by this build"),
     ] {
-        let options = TcpOptions::default();
-        assert_eq!(connect(&address(text), &options).await.unwrap_err().to_string(), expected);
-        let Err(error) = bind(&address(text), &options).await else { panic!() };
+        assert_eq!(connect(&address(text), &DialOptions::default()).await.unwrap_err().to_string(), expected);
+        let Err(error) = bind(&address(text), &BindOptions::default()).await else { panic!() };
         assert_eq!(error.to_string(), expected);
     }
 }
 
 #[tokio::test]
 async fn a_name_belongs_to_one_listener_and_is_free_afterwards() {
-    let options = TcpOptions::default();
+    let (options, dialing) = (BindOptions::default(), DialOptions::default());
     let name = address("memory://one-owner");
-    let unbound = || async { connect(&name, &options).await.unwrap_err().to_string() };
+    let unbound = || async { connect(&name, &dialing).await.unwrap_err().to_string() };
     assert_eq!(unbound().await, "nothing in this process listens on memory://one-owner");
 
     let first = bind(&name, &options).await.unwrap();
@@ -225,19 +301,19 @@ async fn a_name_belongs_to_one_listener_and_is_free_afterwards() {
     drop(first);
     assert_eq!(unbound().await, "nothing in this process listens on memory://one-owner");
     let mut second = bind(&name, &options).await.unwrap();
-    let client = connect(&name, &options).await.unwrap();
+    let client = connect(&name, &dialing).await.unwrap();
     converse(client, accepted(&mut *second).await, 10).await;
 }
 
 #[tokio::test]
 async fn a_listener_that_stops_disappoints_those_who_wait() {
-    let options = TcpOptions::default().backlog(1);
+    let options = BindOptions::default().tcp(TcpOptions::default().backlog(1));
     let name = address("memory://stops");
     let listener = bind(&name, &options).await.unwrap();
-    let mut queued = connect(&name, &options).await.unwrap();
+    let mut queued = connect(&name, &DialOptions::default()).await.unwrap();
     let waiting = tokio::spawn({
-        let (name, options) = (name.clone(), options.clone());
-        async move { connect(&name, &options).await }
+        let name = name.clone();
+        async move { connect(&name, &DialOptions::default()).await }
     });
     tokio::task::yield_now().await;
     drop(listener);

@@ -7,7 +7,7 @@ use gantline_client::{
     ReasonCode,
 };
 use gantline_protocol::packet::{ConnAck, Packet};
-use gantline_transport::{AcceptBackoff, Address, TcpOptions, accept, bind};
+use gantline_transport::{AcceptBackoff, Address, BindOptions, TcpOptions, accept, bind};
 
 use crate::peer::{Peer, connected, pair};
 
@@ -107,7 +107,8 @@ async fn a_server_that_does_not_answer_is_given_up_in_time() {
 #[tokio::test(start_paused = true)]
 async fn a_host_that_does_not_answer_is_told_from_a_server_that_does_not() {
     let address = Address::memory("dead-host").unwrap();
-    let listener = bind(&address, &TcpOptions::default().backlog(1)).await.unwrap();
+    let listener =
+        bind(&address, &BindOptions::default().tcp(TcpOptions::default().backlog(1))).await.unwrap();
     let limit = Duration::from_secs(3);
     let options = ConnectOptions::to(address).connect_timeout(limit);
     let client = Client::new(options.clone());
@@ -133,7 +134,6 @@ async fn a_peer_that_is_not_mqtt_is_called_so() {
         "SSH-2.0-OpenSSH_9.2\r\n",
         "220 mail.example ESMTP\r\n",
         "-ERR unknown command\r\n",
-        "\x15\x03\x01\x00\x02\x02\x46",
         "\0",
     ] {
         let (stream, mut peer) = pair();
@@ -143,6 +143,28 @@ async fn a_peer_that_is_not_mqtt_is_called_so() {
         assert!(matches!(error, ConnectError::NotMqtt(_)), "{greeting:?}: {error}");
         assert!(error.to_string().starts_with("the peer does not speak MQTT"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_tls_is_recognised_by_its_alert() {
+    let (stream, mut peer) = pair();
+    let alert = [0x15, 3, 1, 0, 2, 2, 0x46];
+    let (result, ()) = tokio::join!(Client::connect_with(options(), stream), peer.send_bytes(&alert));
+    let error = result.unwrap_err();
+    assert_eq!(error.to_string(), "the server wants TLS on this port: use mqtts://");
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(start_paused = true)]
+async fn tls_options_without_an_address_of_tls_are_refused() {
+    use gantline_client::{OptionsError, TlsClientOptions};
+    let with_tls = |options: ConnectOptions| options.tls(TlsClientOptions::default());
+    let plain = with_tls(ConnectOptions::new("mqtt://localhost").unwrap());
+    assert_eq!(plain.check(), Err(OptionsError::TlsWithoutAddress));
+    let (stream, _peer) = pair();
+    let error = Client::connect_with(with_tls(options()), stream).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Options(OptionsError::TlsWithoutAddress)), "{error}");
+    assert_eq!(with_tls(ConnectOptions::new("mqtts://localhost").unwrap()).check(), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +228,7 @@ async fn one_handle_has_one_connection() {
 /// Accepts at `memory://name`, one after the other.
 async fn listen(name: &str) -> (ConnectOptions, Box<dyn gantline_transport::Listener>) {
     let address = Address::memory(name).unwrap();
-    let listener = bind(&address, &TcpOptions::default()).await.unwrap();
+    let listener = bind(&address, &BindOptions::default()).await.unwrap();
     (ConnectOptions::to(address), listener)
 }
 

@@ -106,17 +106,8 @@ impl<'a> Reader<'a> {
     /// The bytes end too early, are not UTF-8 [MQTT-1.5.4-1] or contain U+0000 [MQTT-1.5.4-2].
     #[inline]
     pub fn string(&mut self) -> Result<&'a str, Violation> {
-        let text = self.text()?;
+        let text = str::from_utf8(self.binary()?).map_err(|_| Violation::new(Rule::StringNotUtf8))?;
         if text.as_bytes().contains(&0) { Err(Violation::new(Rule::StringContainsNull)) } else { Ok(text) }
-    }
-
-    /// A string that is not yet checked for U+0000, for a caller who checks each byte anyway.
-    #[inline]
-    pub(crate) fn text(&mut self) -> Result<&'a str, Violation> {
-        match str::from_utf8(self.binary()?) {
-            Ok(text) => Ok(text),
-            Err(_) => Err(Violation::new(Rule::StringNotUtf8)),
-        }
     }
 
     /// Everything that is left.

@@ -102,7 +102,8 @@ impl<S: DerefMut<Target = Session>> Connection<ClientSide, S> {
             return self.receive_first(now, header, body, out);
         }
         if kind == PacketType::Publish {
-            return self.receive_publish(Sender::Server, header.flags, body, out);
+            let taken = self.take_publish(Sender::Server, header.flags, body, out)?;
+            return Ok(Received::publish(taken));
         }
         let version = self.limits.version;
         header.check_flags(version)?;

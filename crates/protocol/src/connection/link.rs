@@ -28,6 +28,9 @@ pub struct Connection<R, S> {
     pub(super) phase: Phase,
     pub(super) last_received: Moment,
     pub(super) inbound: InboundAliases,
+    /// The topic of the last publish that named one: it is valid, and so is the next one that equals it.
+    #[expect(clippy::box_collection, reason = "a connection that does not publish pays one word for it")]
+    pub(super) last_topic: Option<Box<String>>,
     pub(super) outbound: Option<Box<OutboundAliases>>,
     pub(super) at_least_once: Receipts,
     pub(super) exactly_once: Receipts,
@@ -67,6 +70,7 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
             phase,
             last_received: now,
             inbound: InboundAliases::default(),
+            last_topic: None,
             outbound: None,
             at_least_once: Receipts::default(),
             exactly_once: Receipts::default(),
@@ -148,6 +152,7 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
 
     /// Gives back the memory of empty tables, for a connection that idles.
     pub fn trim(&mut self) {
+        self.last_topic = None;
         self.at_least_once.trim();
         self.exactly_once.trim();
         if self.backlog.is_empty() {

@@ -71,6 +71,14 @@ pub enum Received<'a> {
     Pong,
 }
 
+impl<'a> Received<'a> {
+    /// A message, or nothing.
+    #[inline]
+    fn publish(taken: Option<(PublishRef<'a>, Receipt)>) -> Self {
+        taken.map_or(Self::Handled, |(publish, receipt)| Self::Publish(publish, receipt))
+    }
+}
+
 /// The end of a flow that we began with a QoS 1 or 2 publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acked {

@@ -52,15 +52,18 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
         self.at_least_once.len() + self.exactly_once.len()
     }
 
+    /// A PUBLISH; `None` if it is a duplicate, which is not delivered.
     #[inline]
-    pub(super) fn receive_publish<'a>(
+    pub(super) fn take_publish<'a>(
         &'a mut self,
         sender: Sender,
         flags: u8,
         body: &'a [u8],
         out: &mut Vec<u8>,
-    ) -> Result<Received<'a>, Violation> {
-        let mut publish = PublishRef::decode(body, flags, self.limits.version)?;
+    ) -> Result<Option<(PublishRef<'a>, Receipt)>, Violation> {
+        let last_topic = self.last_topic.as_deref().map_or("", String::as_str);
+        let (mut publish, is_last_topic) =
+            PublishRef::decode_knowing(last_topic, body, flags, self.limits.version)?;
         let own = &self.limits.own;
         if publish.delivery.qos() > own.maximum_qos {
             return Err(in_publish(Rule::QoSAboveMaximum).value(publish.delivery.qos().value().into()));
@@ -73,11 +76,19 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
         }
         let maximum = own.topic_alias_maximum;
         let receipt = self.open_receipt(publish.delivery, out)?;
+        if !is_last_topic && !publish.topic.is_empty() {
+            let last_topic = self.last_topic.get_or_insert_default();
+            last_topic.clear();
+            last_topic.push_str(publish.topic);
+        }
+        if is_last_topic {
+            publish.topic = self.last_topic.as_deref().map_or("", String::as_str);
+        }
         if let Some(alias) = publish.properties.topic_alias() {
             let resolved = self.inbound.resolve(alias, publish.topic, maximum);
             publish.topic = resolved.map_err(|rule| in_publish(rule).value(alias.into()))?;
         }
-        Ok(receipt.map_or(Received::Handled, |receipt| Received::Publish(publish, receipt)))
+        Ok(receipt.map(|receipt| (publish, receipt)))
     }
 
     /// PUBREL arrived: its id is free again, and PUBCOMP says whether it was known [MQTT-4.3.3-11]. A message that

@@ -102,13 +102,19 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
     }
 
     /// How many QoS 1 and 2 messages may be sent now.
+    ///
+    /// Each connection begins with a quota of its own [MQTT-4.9.0-1], whatever flows of earlier ones wait for PUBCOMP;
+    /// but of all flows together there are no more than twice the Receive Maximum, or a peer that never sends PUBCOMP
+    /// could, from connection to connection, bring every packet id into flight.
     #[inline]
     pub fn quota(&self) -> u16 {
         if !self.is_open() || !self.backlog.is_empty() {
             return 0;
         }
-        // `sent` is never above the maximum, which is a u16.
-        (u32::from(self.limits.peer.receive_maximum)).saturating_sub(self.sent) as u16
+        let maximum = u32::from(self.limits.peer.receive_maximum);
+        let most = (2 * maximum).min(u16::MAX.into());
+        // Neither is above the maximum, which is a u16.
+        maximum.saturating_sub(self.sent).min(most.saturating_sub(self.inflight() as u32)) as u16
     }
 
     /// How many of our QoS 1 and 2 messages are not acknowledged completely.

@@ -8,10 +8,10 @@ use std::ops::DerefMut;
 use super::keep_alive::patience_ends;
 use super::link::{Phase, only_header, unfit};
 use super::receiving::Sender;
-use super::{Connection, Received};
+use super::{Connection, Receipt, Received};
 use crate::error::{Rule, Violation};
 use crate::limits::Limits;
-use crate::packet::{Disconnect, PacketType, SubAck, Subscribe, UnsubAck, Unsubscribe};
+use crate::packet::{Disconnect, PacketType, PublishRef, SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::properties::{AckProperties, DisconnectProperties};
 use crate::reason_code::ReasonCode;
 use crate::session::Session;
@@ -64,7 +64,7 @@ impl<S: DerefMut<Target = Session>> Connection<ServerSide, S> {
         let (header, body) = self.open_frame(frame)?;
         let kind = header.packet_type;
         if kind == PacketType::Publish {
-            return self.receive_publish(Sender::Client, header.flags, body, out);
+            return Ok(Received::publish(self.take_publish(Sender::Client, header.flags, body, out)?));
         }
         let version = self.limits.version;
         header.check_flags(version)?;
@@ -111,6 +111,28 @@ impl<S: DerefMut<Target = Session>> Connection<ServerSide, S> {
             | PacketType::UnsubAck
             | PacketType::PingResp => Err(Violation::new(Rule::UnexpectedPacket).in_packet(kind)),
         }
+    }
+
+    /// As [`receive`](Self::receive), for a frame that is known to be a PUBLISH: the way of most packets, which need not
+    /// carry what only others have. `None` if the machine has done what was to be done.
+    ///
+    /// # Errors
+    ///
+    /// The client broke a rule.
+    #[inline]
+    pub fn receive_publish<'a>(
+        &'a mut self,
+        now: Moment,
+        frame: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(PublishRef<'a>, Receipt)>, Violation> {
+        self.last_received = now;
+        if self.phase == Phase::Closed {
+            return Ok(None);
+        }
+        let (header, body) = self.open_frame(frame)?;
+        debug_assert_eq!(header.packet_type, PacketType::Publish, "the caller has looked at the first byte");
+        self.take_publish(Sender::Client, header.flags, body, out)
     }
 
     /// Answers a SUBSCRIBE. Reason string and user properties are left out if the client does not want them or its

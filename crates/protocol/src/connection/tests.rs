@@ -133,6 +133,33 @@ fn behind_the_goodbye_of_the_peer_nothing_is_heard_or_said() {
 }
 
 #[test]
+fn flows_that_are_never_completed_do_not_pile_up_from_connection_to_connection() {
+    let mut limits = Limits::neutral(ProtocolVersion::default());
+    limits.peer.receive_maximum = 10;
+    let mut session: Box<Session> = Box::default();
+    for inflight in [10, 20, 20, 20] {
+        let mut server = ServerConnection::new(limits.clone(), session, NOW);
+        server.resume(NOW, &mut Vec::new());
+        while server.quota() > 0 {
+            let mut out = Vec::new();
+            server.publish(NOW, message(1, QoS::ExactlyOnce), &mut out).unwrap();
+            let Packet::Publish(publish) = &packets(&out)[0] else { panic!() };
+            // The client takes it over, and never says that it has seen PUBREL.
+            let [high, low] = publish.delivery.packet_id().unwrap().get().to_be_bytes();
+            server.receive(NOW, &[0x50, 2, high, low], &mut out).unwrap();
+        }
+        assert_eq!(server.inflight(), inflight);
+        session = server.into_session();
+    }
+    let mut server = ServerConnection::new(limits, session, NOW);
+    server.resume(NOW, &mut Vec::new());
+    for id in 1..=20 {
+        server.receive(NOW, &[0x70, 2, 0, id], &mut Vec::new()).unwrap();
+    }
+    assert_eq!((server.inflight(), server.quota()), (0, 10));
+}
+
+#[test]
 fn an_alias_that_could_not_be_sent_is_not_taken_for_known() {
     let mut connect = Connect::default();
     connect.properties.topic_alias_maximum = Some(5);

@@ -80,7 +80,19 @@ impl<'a> PublishRef<'a> {
     /// properties.
     #[inline]
     pub fn decode(body: &'a [u8], flags: u8, version: ProtocolVersion) -> Result<Self, Violation> {
-        match Self::read(body, flags, version) {
+        Self::decode_knowing("", body, flags, version).map(|(publish, _)| publish)
+    }
+
+    /// As [`decode`](Self::decode), for a caller who knows a valid topic. If it is that of the packet this says so, does
+    /// not check it again, and leaves the topic to the caller.
+    #[inline]
+    pub(crate) fn decode_knowing(
+        topic: &str,
+        body: &'a [u8],
+        flags: u8,
+        version: ProtocolVersion,
+    ) -> Result<(Self, bool), Violation> {
+        match Self::read(topic, body, flags, version) {
             Ok(publish) => Ok(publish),
             Err(violation) => Err(violation.in_packet(PacketType::Publish)),
         }
@@ -116,7 +128,12 @@ impl<'a> PublishRef<'a> {
     }
 
     #[inline]
-    fn read(body: &'a [u8], flags: u8, version: ProtocolVersion) -> Result<Self, Violation> {
+    fn read(
+        known: &str,
+        body: &'a [u8],
+        flags: u8,
+        version: ProtocolVersion,
+    ) -> Result<(Self, bool), Violation> {
         let qos = flags >> 1 & 0b11;
         let dup = flags & DUP != 0;
         if qos == 3 {
@@ -126,7 +143,9 @@ impl<'a> PublishRef<'a> {
             return Err(Rule::DupWithoutQoS.into());
         }
         let mut reader = Reader::new(body);
-        let topic = reader.text()?;
+        let bytes = reader.binary()?;
+        let is_known = !known.is_empty() && bytes == known.as_bytes();
+        let topic = if is_known { "" } else { text(bytes)? };
         let delivery = match qos {
             0 => Delivery::AtMostOnce,
             1 => Delivery::AtLeastOnce(read_packet_id(&mut reader)?),
@@ -138,10 +157,11 @@ impl<'a> PublishRef<'a> {
         } else {
             PublishPropertiesRef::default()
         };
-        if !TopicName::is_valid(topic) {
+        if !is_known && !TopicName::is_valid(topic) {
             accept_only_with_alias(topic, &properties)?;
         }
-        Ok(Self { dup, retain: flags & RETAIN != 0, delivery, topic, properties, payload: reader.rest() })
+        let retain = flags & RETAIN != 0;
+        Ok((Self { dup, retain, delivery, topic, properties, payload: reader.rest() }, is_known))
     }
 }
 
@@ -338,6 +358,12 @@ fn first_byte(parts: &Parts<'_>) -> u8 {
 #[inline]
 fn with_length(length: usize) -> usize {
     varint::len(u32::try_from(length).unwrap_or(u32::MAX)) + length
+}
+
+/// A string whose characters are checked elsewhere.
+#[inline]
+fn text(bytes: &[u8]) -> Result<&str, Violation> {
+    str::from_utf8(bytes).map_err(|_| Violation::new(Rule::StringNotUtf8))
 }
 
 /// Judges a topic that is no topic name: it may be empty beside an alias.

@@ -2,10 +2,11 @@
 //!
 //! Relates to: [`TimerWheel`]; `timekeeper.rs`, the task that waits for the next alarm and acts on it. Leaves out: the
 //! clock. An alarm that no longer stands is not taken back: it names the loan of the session that it belongs to, and
-//! whoever acts on it looks whether that still lasts. So that such alarms do not pile up, none for a client is set far
-//! ahead; whoever acts on it sets the next one.
+//! whoever acts on it looks whether that still lasts. So that such alarms do not pile up, none is set farther ahead than
+//! [`FARTHEST_ALARM`]; whoever acts on it sets the next one.
 
 use std::sync::Weak;
+use std::time::Duration;
 
 use gantline_protocol::Moment;
 use gantline_transport::sync::Mutex;
@@ -85,7 +86,7 @@ impl Alarms {
     }
 
     /// How many are set.
-    #[cfg(all(test, not(shuttle)))]
+    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.wheel.lock().timers.count()
     }
@@ -102,3 +103,7 @@ impl Default for Alarms {
         Self { wheel: Mutex::new(wheel), earlier: Notify::new() }
     }
 }
+
+/// How far ahead an alarm is set. It is not taken back when a client leaves, so that this bounds what clients that come
+/// and go can make the server hold.
+pub(super) const FARTHEST_ALARM: Duration = Duration::from_secs(60);

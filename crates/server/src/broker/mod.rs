@@ -2,8 +2,8 @@
 //!
 //! [`Broker`] is the whole of it: the clients and their mailboxes ([`clients`], [`slot`]), who has subscribed to what
 //! ([`subscriptions`], [`generations`], [`shared`]), the retained messages ([`retained`]) and what is due when
-//! ([`alarms`]). `publish.rs` brings messages to mailboxes, `subscribing.rs` changes subscriptions, `sessions.rs` says
-//! what becomes of a client when its connection ends.
+//! ([`alarms`]). `publish.rs` brings messages to mailboxes, `retaining.rs` keeps those that later subscribers get,
+//! `subscribing.rs` changes subscriptions, `sessions.rs` says what becomes of a client when its connection ends.
 //!
 //! Locks are taken in this order: a shard of the client table, a slot, the subscriptions, the retained messages, a
 //! mailbox; never two of one kind, and nothing is woken and no user code runs under any of them. The alarms have a lock
@@ -13,6 +13,8 @@
 
 pub(crate) mod alarms;
 mod arena;
+#[cfg(feature = "bench-support")]
+pub mod bench_support;
 pub(crate) mod clients;
 mod counters;
 mod generations;
@@ -20,6 +22,7 @@ pub(crate) mod patience;
 pub(crate) mod publication;
 pub(crate) mod publish;
 pub(crate) mod retained;
+mod retaining;
 mod routes;
 pub(crate) mod session;
 pub(crate) mod sessions;
@@ -39,7 +42,7 @@ use gantline_transport::Budget;
 use gantline_transport::sync::Mutex;
 use parking_lot::RwLock;
 
-use self::alarms::{Alarm, Alarms};
+use self::alarms::Alarms;
 use self::clients::Clients;
 use self::counters::Counters;
 use self::generations::Generations;
@@ -62,7 +65,7 @@ pub(crate) struct Broker {
     locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
     budget: Arc<Budget>,
     next_key: AtomicUsize,
-    /// For when the alarm about retained messages is set.
+    /// For when the alarm about retained messages is set, in milliseconds; the greatest number if it is not.
     retained_alarm: AtomicU64,
 }
 
@@ -119,29 +122,4 @@ impl Broker {
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.budget.drawn()
     }
-
-    /// Removes retained messages that have expired, and sets the next alarm.
-    pub(crate) fn expire_retained(&self, now: Moment) {
-        self.retained_alarm.store(u64::MAX, Ordering::Relaxed);
-        let mut tree = self.retained.write();
-        let removed = tree.remove_expired(now, EXPIRED_AT_ONCE);
-        let next = tree.next_expiry();
-        drop(tree);
-        self.counters.expired.add(removed.len() as u64);
-        self.expect_expiry(next);
-    }
-
-    /// Sets an alarm for when the next retained message expires, unless there is an earlier one.
-    fn expect_expiry(&self, next: Moment) {
-        if next == Moment::NEVER {
-            return;
-        }
-        // A race sets two alarms where one would do.
-        if next.as_millis() < self.retained_alarm.fetch_min(next.as_millis(), Ordering::Relaxed) {
-            self.alarms.set(next, Alarm::Retained);
-        }
-    }
 }
-
-/// Retained messages that are removed under one lock.
-const EXPIRED_AT_ONCE: usize = 1_000;

@@ -19,6 +19,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) expires: Moment,
     payload_len: usize,
     source: Source<'a>,
+    /// The packet as it came, where receivers of the publisher's layout get just that.
+    verbatim: Option<Verbatim<'a>>,
     /// Made at the first need.
     frame: Option<Frame>,
 }
@@ -29,10 +31,23 @@ enum Source<'a> {
     Message(&'a Outbound),
 }
 
+/// A packet with QoS 0 and nothing that belongs to the publisher's connection.
+#[derive(Clone, Copy, Debug)]
+struct Verbatim<'a> {
+    packet: &'a [u8],
+    has_properties: bool,
+}
+
 impl<'a> Publication<'a> {
-    /// A packet whose topic is resolved.
+    /// A packet whose topic is resolved: what is read in it, and the whole of it as it came in this layout.
     #[inline]
-    pub(crate) fn of_packet(packet: &'a PublishRef<'a>, now: Moment) -> Self {
+    pub(crate) fn of_packet(
+        packet: &'a PublishRef<'a>,
+        whole: &'a [u8],
+        has_properties: bool,
+        now: Moment,
+    ) -> Self {
+        let is_bare = whole.first() == Some(&PUBLISH) && packet.properties.is_plain();
         let expires = packet.properties.expiry().map_or(Moment::NEVER, |seconds| now.plus_secs(seconds));
         Self {
             topic: packet.topic,
@@ -41,6 +56,7 @@ impl<'a> Publication<'a> {
             expires,
             payload_len: packet.payload.len(),
             source: Source::Packet(packet),
+            verbatim: is_bare.then_some(Verbatim { packet: whole, has_properties }),
             frame: None,
         }
     }
@@ -54,6 +70,7 @@ impl<'a> Publication<'a> {
             expires: message.expires,
             payload_len: message.frame.payload().len(),
             source: Source::Message(message),
+            verbatim: None,
             frame: Some(message.frame.clone()),
         }
     }
@@ -72,6 +89,12 @@ impl<'a> Publication<'a> {
     /// Appends the finished packet with QoS 0 for receivers of one layout.
     #[inline]
     pub(crate) fn finish(&self, has_properties: bool, retain: bool, out: &mut Vec<u8>) {
+        if let Some(verbatim) = self.verbatim
+            && verbatim.has_properties == has_properties
+            && !retain
+        {
+            return out.extend_from_slice(verbatim.packet);
+        }
         let head = Head { retain, ..Head::default() };
         match self.source {
             Source::Packet(packet) => packet.forward(&head, has_properties, out),
@@ -97,5 +120,7 @@ impl<'a> Publication<'a> {
     }
 }
 
+/// The first byte of a PUBLISH without DUP, QoS and RETAIN.
+const PUBLISH: u8 = 0x30;
 /// A larger payload is shared instead of copied.
 const LARGEST_COPIED: usize = 4096;

@@ -23,7 +23,6 @@ use gantline_transport::Pushed;
 
 use super::Broker;
 use super::publication::Publication;
-use super::retained::Retained;
 use super::routes::{Route, Routes};
 use super::shared::{Origin, ShareGroup};
 use super::slot::{ClientSlot, Profile};
@@ -80,7 +79,7 @@ impl Publisher {
     ) -> usize {
         if publication.retain {
             // Before it is handed to anybody: a replay must not be older than a live message.
-            broker.retain(publication);
+            broker.retain(publication, now);
         }
         let position = match self.routes.find(publication.topic, &broker.generations) {
             Some(position) => position,
@@ -131,6 +130,9 @@ impl Publisher {
             let slot = &target.subscriber;
             let profile = slot.profile();
             let (bytes, count) = run.finished_for(profile);
+            if count == 0 && kept.is_empty() && !profile.connected {
+                continue;
+            }
             if profile.connected && count < run.count {
                 after.refused(slot, run.count - count);
             }
@@ -162,7 +164,7 @@ impl Run {
     #[inline]
     fn takes(&self, route: &Route, publication: &Publication<'_>) -> bool {
         route.is_plain
-            && !publication.retain
+            && !(publication.retain && route.keeps_retain)
             && match publication.qos {
                 QoS::AtMostOnce => publication.can_be_finished(),
                 qos => route.lowest >= qos,
@@ -206,7 +208,10 @@ impl Run {
     }
 
     fn give_back(&mut self) {
-        RUN.set(mem::take(self));
+        // A turn in which nothing was published must not put nothing in the place of the thread's memory.
+        if self.has_memory() {
+            RUN.set(mem::take(self));
+        }
     }
 
     fn clear(&mut self) {
@@ -344,16 +349,17 @@ pub(super) fn deliver_shared(
 ) -> bool {
     let Publication { qos, retain, .. } = *publication;
     let tag = Origin { group: group.id(), qos, retain }.tag();
-    let mut group = Arc::clone(group);
+    let mut renewed = None;
     for _ in 0..TRIES {
+        let group = renewed.as_ref().unwrap_or(group);
         let Some(member) = group.choose(|slot, granted| rank(slot, qos.min(granted))) else { return false };
         if !deliver(&member, tag, publication, &mut Finished::default(), now, after) {
             return true;
         }
         // Its session ended after the group was found: the group is another one now.
-        match broker.group(group.id()) {
-            Some(now) => group = now,
-            None => return false,
+        renewed = broker.group(group.id());
+        if renewed.is_none() {
+            return false;
         }
     }
     false
@@ -401,26 +407,6 @@ impl Broker {
 
     pub(super) fn group(&self, id: u32) -> Option<Arc<ShareGroup<Arc<ClientSlot>>>> {
         self.subscriptions.read().group(id).cloned()
-    }
-
-    /// Keeps a message for later subscribers, or clears the topic.
-    fn retain(&self, publication: &mut Publication<'_>) {
-        let topic = publication.topic;
-        let replaced = if publication.is_empty() {
-            // [MQTT-3.3.1-6]
-            self.retained.write().clear(topic)
-        } else {
-            let (qos, expires) = (publication.qos, publication.expires);
-            let retained = Retained { frame: publication.frame().clone(), qos, expires };
-            let mut tree = self.retained.write();
-            let replaced = tree.set(topic, retained);
-            let next = tree.next_expiry();
-            drop(tree);
-            self.expect_expiry(next);
-            replaced
-        };
-        // Freed outside of the lock.
-        drop(replaced);
     }
 
     /// Publishes a message at once and wakes those who get it; nobody is waited for. Not for use under a lock.

@@ -34,6 +34,8 @@ pub(crate) struct Route {
     pub(crate) layouts: [bool; 2],
     /// The lowest of the highest QoS of the targets.
     pub(crate) lowest: QoS,
+    /// Whether a target wants the RETAIN flag as it was published.
+    pub(crate) keeps_retain: bool,
 }
 
 impl Route {
@@ -47,6 +49,7 @@ impl Route {
             is_plain: groups.is_empty(),
             layouts: [false; 2],
             lowest: QoS::ExactlyOnce,
+            keeps_retain: false,
             targets,
             groups,
         };
@@ -55,6 +58,7 @@ impl Route {
             route.is_plain &= target.ids.is_none() && !profile.works;
             route.layouts[usize::from(profile.has_properties)] = true;
             route.lowest = route.lowest.min(target.qos);
+            route.keeps_retain |= target.retain_as_published;
         }
         route
     }
@@ -83,7 +87,7 @@ impl Routes {
     pub(crate) fn find(&mut self, topic: &str, generations: &Generations) -> Option<usize> {
         let position = match self.routes.get(self.last) {
             Some(route) if *route.topic == *topic => self.last,
-            _ => self.look_up(topic)?,
+            _ => self.look_up(topic, self.hasher.hash_one(topic))?,
         };
         generations.is_current(self.routes[position].stamp).then(|| {
             self.last = position;
@@ -93,22 +97,26 @@ impl Routes {
 
     /// Adds a route, in place of one that is no longer true. Returns its position.
     pub(crate) fn insert(&mut self, route: Route) -> usize {
-        let weight = route.weight();
-        if let Some(position) = self.look_up(&route.topic) {
-            let before = std::mem::replace(&mut self.routes[position], route);
-            self.weight = self.weight - before.weight() + weight;
-            self.last = position;
-            return position;
-        }
-        if self.routes.len() >= MOST_ROUTES || self.weight + weight > MOST_BYTES {
+        let (hash, weight) = (self.hasher.hash_one(&*route.topic), route.weight());
+        let mut known = self.look_up(&route.topic, hash);
+        let former = known.map_or(0, |position| self.routes[position].weight());
+        let too_many = known.is_none() && self.routes.len() >= MOST_ROUTES;
+        if too_many || self.weight - former + weight > MOST_BYTES {
             self.clear();
+            known = None;
+        } else {
+            self.weight -= former;
         }
-        let Self { routes, index, hasher, .. } = self;
-        let position = routes.len();
-        let hash = |position: &u32| hasher.hash_one(&*routes[*position as usize].topic);
-        index.insert_unique(hasher.hash_one(&*route.topic), position as u32, hash);
-        routes.push(route);
         self.weight += weight;
+        let Self { routes, index, hasher, .. } = self;
+        let position = known.unwrap_or(routes.len());
+        if known.is_some() {
+            routes[position] = route;
+        } else {
+            routes.push(route);
+            let hash_at = |&position: &u32| hasher.hash_one(&*routes[position as usize].topic);
+            index.insert_unique(hash, position as u32, hash_at);
+        }
         self.last = position;
         position
     }
@@ -125,9 +133,9 @@ impl Routes {
         self.weight = 0;
     }
 
-    fn look_up(&self, topic: &str) -> Option<usize> {
-        let is_it = |position: &u32| *self.routes[*position as usize].topic == *topic;
-        self.index.find(self.hasher.hash_one(topic), is_it).map(|position| *position as usize)
+    fn look_up(&self, topic: &str, hash: u64) -> Option<usize> {
+        let is_it = |&position: &u32| *self.routes[position as usize].topic == *topic;
+        self.index.find(hash, is_it).map(|&position| position as usize)
     }
 }
 
@@ -136,10 +144,13 @@ const MOST_BYTES: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use gantline_protocol::TopicFilter;
 
-    use super::{MOST_ROUTES, Matches, Route, Routes};
+    use super::{MOST_BYTES, MOST_ROUTES, Matches, Route, Routes};
     use crate::broker::generations::Generations;
+    use crate::broker::shared::ShareGroup;
 
     fn route(topic: &str, generations: &Generations) -> Route {
         Route::new(topic, generations.stamp(topic), &mut Matches::default())
@@ -172,5 +183,24 @@ mod tests {
         assert_eq!(routes.routes.len(), 1);
         routes.insert(route("a", &generations));
         assert_eq!((routes.routes.len(), routes.find(&long, &generations)), (1, None));
+    }
+
+    #[test]
+    fn routes_that_grow_are_bounded_too() {
+        let (mut routes, generations) = (Routes::default(), Generations::default());
+        let topics: Vec<String> = (0..MOST_ROUTES).map(|number| format!("a/{number}")).collect();
+        for topic in &topics {
+            routes.insert(route(topic, &generations));
+        }
+        let group = Arc::new(ShareGroup::new(1));
+        for topic in &topics {
+            let mut matches = Matches::default();
+            matches.groups = vec![Arc::clone(&group); 1_000];
+            let position = routes.insert(Route::new(topic, generations.stamp(topic), &mut matches));
+            assert_eq!(routes.find(topic, &generations), Some(position));
+            let largest = routes.get(position).weight();
+            assert!(routes.weight <= MOST_BYTES + largest, "{}", routes.weight);
+            assert_eq!(routes.weight, routes.routes.iter().map(Route::weight).sum::<usize>());
+        }
     }
 }

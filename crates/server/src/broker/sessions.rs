@@ -9,12 +9,11 @@ mod tests;
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use gantline_protocol::{Limits, Moment, Outbound, QoS, ReasonCode, Will};
 
 use super::Broker;
-use super::alarms::{Alarm, Due};
+use super::alarms::{Alarm, Due, FARTHEST_ALARM};
 use super::publication::Publication;
 use super::publish::{After, deliver_shared};
 use super::session::ClientSession;
@@ -315,7 +314,4 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// How far ahead an alarm is set. It is not taken back when a client leaves, so that this bounds what clients that come
-/// and go can make the server hold.
-const FARTHEST_ALARM: Duration = Duration::from_secs(60);
 const TAKEN_OVER: Order = Order::Kick(ReasonCode::SessionTakenOver);

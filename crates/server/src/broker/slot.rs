@@ -48,7 +48,7 @@ pub(crate) struct ClientSlot {
     /// When something last came from the client, in milliseconds.
     heard: AtomicU64,
     /// After how many milliseconds of silence it is given up; 0 is never.
-    patience_millis: AtomicU32,
+    silence_millis: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -126,7 +126,7 @@ impl ClientSlot {
             dropped: AtomicU64::new(0),
             profile: AtomicU64::new(Profile::AWAY.pack()),
             heard: AtomicU64::new(0),
-            patience_millis: AtomicU32::new(0),
+            silence_millis: AtomicU32::new(0),
             state: Mutex::new(State::new()),
         }
     }
@@ -161,12 +161,12 @@ impl ClientSlot {
 
     /// The silence after which the client is given up, in milliseconds; 0 is never.
     pub(crate) fn set_silence(&self, millis: u32) {
-        self.patience_millis.store(millis, Ordering::Relaxed);
+        self.silence_millis.store(millis, Ordering::Relaxed);
     }
 
     /// When the client is given up unless something comes from it.
     pub(crate) fn given_up(&self) -> Moment {
-        match self.patience_millis.load(Ordering::Relaxed) {
+        match self.silence_millis.load(Ordering::Relaxed) {
             0 => Moment::NEVER,
             millis => Moment::from_millis(self.heard.load(Ordering::Relaxed) + u64::from(millis)),
         }

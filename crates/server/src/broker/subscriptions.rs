@@ -14,6 +14,7 @@ mod trie;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -55,8 +56,8 @@ pub(crate) struct Subscription<S> {
 pub(crate) struct Subscriptions<S> {
     exact: HashMap<Box<str>, Place<S>, RandomState>,
     wildcard: Trie<Place<S>>,
-    /// Share groups by identity. The only counted reference besides those of running matches, so that a change
-    /// usually needs no copy.
+    /// Share groups by identity. Publishers remember them, so a change of a group that is in use makes a copy; one of
+    /// a group that nobody publishes to needs none.
     groups: HashMap<u32, Arc<ShareGroup<S>>, RandomState>,
     /// Identities of share groups by their whole filter, `$share` and name included.
     names: HashMap<TopicFilter, u32, RandomState>,
@@ -101,7 +102,8 @@ impl<S: Subscriber> Subscriptions<S> {
             let wanting = place.own.entries().iter().filter(|entry| !entry.refuses(publisher));
             targets.extend(wanting.map(|entry| entry.target()));
             contributions += usize::from(targets.len() > before);
-            groups.extend(place.groups.iter().filter_map(|id| self.groups.get(id).cloned()));
+            let ids = place.groups.iter().flat_map(|ids| ids.iter());
+            groups.extend(ids.filter_map(|id| self.groups.get(id).cloned()));
         };
         if let Some(place) = self.exact.get(topic) {
             take(place);
@@ -127,8 +129,7 @@ impl<S: Subscriber> Subscriptions<S> {
         group.insert(subscription);
         self.names.insert(filter.clone(), id);
         self.groups.insert(id, Arc::new(group));
-        let groups = &mut self.place(filter).groups;
-        *groups = groups.iter().copied().chain([id]).collect();
+        self.place(filter).groups.get_or_insert_default().insert(id);
         false
     }
 
@@ -145,7 +146,7 @@ impl<S: Subscriber> Subscriptions<S> {
             self.groups.remove(&id);
             self.names.remove(filter);
             self.change(filter, |place| {
-                place.groups = place.groups.iter().copied().filter(|&other| other != id).collect();
+                place.groups.take_if(|ids| ids.remove(&id) && ids.is_empty());
             });
         }
         true
@@ -210,18 +211,20 @@ impl<S> Default for Subscriptions<S> {
 struct Place<S> {
     /// The subscribers on their own behalf.
     own: Roster<S>,
-    /// The identities of the share groups.
-    groups: Box<[u32]>,
+    /// The identities of the share groups; there exactly if there are some. Most filters have none, or a few, but a
+    /// client may make as many as it likes.
+    #[expect(clippy::box_collection, reason = "a third of the size, and there may be a million filters")]
+    groups: Option<Box<BTreeSet<u32>>>,
 }
 
 impl<S: Subscriber> Place<S> {
     fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.groups.is_empty()
+        self.own.is_empty() && self.groups.is_none()
     }
 }
 
 impl<S> Default for Place<S> {
     fn default() -> Self {
-        Self { own: Roster::default(), groups: Box::default() }
+        Self { own: Roster::default(), groups: None }
     }
 }

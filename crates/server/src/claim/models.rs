@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{ClientId, Connect, Limits, Offer, ReasonCode};
+use gantline_transport::Clock;
 use gantline_transport::sync::Mutex;
 use shuttle::future::block_on;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -23,7 +24,6 @@ use super::{SessionLease, claim};
 use crate::broker::Broker;
 use crate::broker::sessions::{Ending, Terms};
 use crate::broker::slot::Order;
-use crate::clock::Clock;
 use crate::options::ServerOptions;
 
 const SEED: u64 = 0x6d71_7474;

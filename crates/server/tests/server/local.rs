@@ -1,5 +1,7 @@
 //! The application itself as publisher and subscriber.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use gantline_protocol::Message;
@@ -49,6 +51,24 @@ async fn a_message_that_cannot_be_expressed_is_refused() {
     let server = server().await;
     let long = message("t", "").content_type("x".repeat(70_000));
     assert!(matches!(server.publish(long).await, Err(PublishError::Invalid(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_for_retained_messages_in_a_large_tree_lets_others_have_their_turn() {
+    let server = server().await;
+    for number in 0..10_000 {
+        server.publish(message(&format!("{number}/a"), "kept").retain(true)).await.unwrap();
+    }
+    server.publish(message("x/b", "kept").retain(true)).await.unwrap();
+    let mut subscription = server.subscribe("+/b", QoS::AtMostOnce).unwrap();
+    let mut next = pin!(subscription.next());
+    let mut polls = 0;
+    let found = poll_fn(|cx| {
+        polls += 1;
+        next.as_mut().poll(cx)
+    });
+    assert_eq!(found.await.unwrap().topic().as_str(), "x/b");
+    assert!(polls > 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,4 +24,6 @@ mod shutdown;
 mod slow;
 mod subscribe;
 mod takeover;
+#[cfg(feature = "tls")]
+mod tls;
 mod wills;

@@ -131,6 +131,52 @@ async fn many_retained_messages_come_through_a_small_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_small_window_is_shared_by_a_replay_and_live_messages() {
+    let server = server().await;
+    let mut other = client(&server, "b").await;
+    for number in 0..50 {
+        other.publish_retained(&format!("t/{number}"), "kept", QoS::AtLeastOnce).await;
+    }
+    for window in [1, 2, 10] {
+        let mut connect = clean("a");
+        connect.properties.receive_maximum = NonZeroU16::new(window);
+        let mut peer = subscriber(&server, connect, &["live"], QoS::AtLeastOnce).await;
+        for _ in 0..300 {
+            other.publish("live", "x", QoS::AtLeastOnce).await;
+        }
+        peer.subscribe("t/#", QoS::AtLeastOnce).await;
+        let mut replayed = 0;
+        for _ in 0..120 {
+            replayed += usize::from(peer.message().await.retain);
+        }
+        assert_eq!(replayed, 50, "{window}");
+        for _ in 0..230 {
+            assert!(!peer.message().await.retain);
+        }
+        peer.vanishes().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_to_a_slow_reader_leaves_room_for_live_messages() {
+    let server = server().await;
+    let mut other = client(&server, "b").await;
+    for number in 0..200 {
+        other.publish_retained(&format!("t/{number}"), &"x".repeat(20_000), QoS::AtLeastOnce).await;
+    }
+    let mut peer = subscriber(&server, clean("a"), &["live", "t/#"], QoS::AtMostOnce).await;
+    settle().await;
+    other.publish("live", "x", QoS::AtMostOnce).await;
+    other.ping().await;
+    let mut before = 0;
+    while peer.message().await.retain {
+        before += 1;
+    }
+    // What was on its way when it was published, and a page.
+    assert!(before < 20, "{before}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_goes_on_after_a_reconnect() {
     let server = server().await;
     let mut other = client(&server, "b").await;

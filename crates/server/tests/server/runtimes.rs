@@ -8,7 +8,7 @@ use std::time::Duration;
 use gantline_protocol::packet::{Delivery, Packet};
 use gantline_protocol::{PacketType, ProtocolVersion};
 use gantline_server::{QoS, ReasonCode, RunningServer, Server, ServerOptions};
-use gantline_transport::{TcpOptions, connect};
+use gantline_transport::{DialOptions, connect};
 use tokio::runtime::{Builder, Handle};
 
 use crate::peer::{Peer, clean, encoded, lasting, of_version, publish, text};
@@ -16,7 +16,7 @@ use crate::peer::{Peer, clean, encoded, lasting, of_version, publish, text};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn over_tcp(server: &RunningServer) -> Peer {
-    Peer::over(connect(&server.local_addresses()[0], &TcpOptions::default()).await.unwrap())
+    Peer::over(connect(&server.local_addresses()[0], &DialOptions::default()).await.unwrap())
 }
 
 async fn tcp_client(server: &RunningServer, id: &str, filters: &[&str]) -> Peer {

@@ -3,10 +3,10 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use gantline_protocol::ProtocolVersion;
 use gantline_protocol::packet::Connect;
-use gantline_server::{QoS, ReasonCode, Server, ServerOptions};
-use gantline_transport::{Address, TcpOptions, connect};
+use gantline_protocol::{ProtocolVersion, Will};
+use gantline_server::{QoS, ReasonCode, RunningServer, Server, ServerOptions};
+use gantline_transport::{Address, DialOptions, connect};
 use tokio::time::Instant;
 
 use crate::peer::{
@@ -14,6 +14,15 @@ use crate::peer::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Publishes more than goes to a client that does not read.
+async fn flood(server: &RunningServer) {
+    let mut other = client(server, "flood").await;
+    for _ in 0..200 {
+        other.publish("t", &"x".repeat(4_000), QoS::AtMostOnce).await;
+    }
+    other.goes().await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn clients_are_told_and_all_tasks_end() {
@@ -69,11 +78,7 @@ async fn what_is_under_way_goes_out_first() {
 async fn a_client_that_does_not_read_is_cut_off_at_the_deadline() {
     let server = server_with(ServerOptions::default().close_timeout(Duration::from_secs(1))).await;
     let peer = subscriber(&server, clean("a"), &["t"], QoS::AtMostOnce).await;
-    let mut other = client(&server, "b").await;
-    for _ in 0..200 {
-        other.publish("t", &"x".repeat(4_000), QoS::AtMostOnce).await;
-    }
-    other.ping().await;
+    flood(&server).await;
     let began = Instant::now();
     server.shutdown(DEADLINE).await;
     let elapsed = began.elapsed();
@@ -137,6 +142,33 @@ async fn wills_are_not_published() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_are_those_of_clients_that_are_cut_off() {
+    let server = server_with(ServerOptions::default().close_timeout(Duration::from_secs(1))).await;
+    let kept = will("w", "gone", 0).map(|will| Will { retain: true, ..will });
+    let connect = Connect { will: kept, ..clean("a") };
+    let peer = subscriber(&server, connect, &["t"], QoS::AtMostOnce).await;
+    flood(&server).await;
+    server.shutdown(DEADLINE).await;
+    let stats = server.stats();
+    assert_eq!((stats.connections, stats.retained_messages), (0, 0));
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_does_not_outlive_the_last_handle() {
+    let server = server_with(ServerOptions::default().close_timeout(Duration::from_secs(1))).await;
+    let mut peer = subscriber(&server, clean("a"), &["t"], QoS::AtMostOnce).await;
+    flood(&server).await;
+    drop(server);
+    tokio::time::sleep(DEADLINE).await;
+    let mut came = 0;
+    while tokio::time::timeout(DEADLINE, peer.packet()).await.expect("the end").is_some() {
+        came += 1;
+    }
+    assert!(came < 200, "it was written on and on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_stops_the_server() {
     let server = server().await;
     let mut peer = client(&server, "a").await;
@@ -169,13 +201,13 @@ async fn a_name_can_be_listened_on_again_after_a_shutdown() {
     let address = Address::new("memory://shutdown-again").unwrap();
     for _ in 0..3 {
         let server = Server::new(ServerOptions::default()).listen(address.clone()).start().await.unwrap();
-        let mut peer = Peer::over(connect(&address, &TcpOptions::default()).await.unwrap());
+        let mut peer = Peer::over(connect(&address, &DialOptions::default()).await.unwrap());
         peer.introduce(clean("a")).await;
         let stopping = tokio::spawn(async move { server.shutdown(DEADLINE).await });
         peer.is_disconnected(ReasonCode::ServerShuttingDown).await;
         drop(peer);
         stopping.await.unwrap();
-        assert!(connect(&address, &TcpOptions::default()).await.is_err());
+        assert!(connect(&address, &DialOptions::default()).await.is_err());
     }
 }
 
@@ -184,13 +216,13 @@ async fn run_until_stops_with_its_future() {
     let address = Address::new("memory://shutdown-run-until").unwrap();
     let server = Server::new(ServerOptions::default()).listen(address.clone());
     let result = server.run_until(async {
-        let mut peer = Peer::over(connect(&address, &TcpOptions::default()).await.unwrap());
+        let mut peer = Peer::over(connect(&address, &DialOptions::default()).await.unwrap());
         peer.introduce(clean("a")).await;
         peer.ping().await;
         42
     });
     assert_eq!(result.await.unwrap(), 42);
-    assert!(connect(&address, &TcpOptions::default()).await.is_err());
+    assert!(connect(&address, &DialOptions::default()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,7 +232,7 @@ async fn an_address_that_is_in_use_leaves_nothing_running() {
     let other = Address::new("memory://shutdown-other").unwrap();
     let second = Server::new(ServerOptions::default()).listen(other.clone()).listen(address.clone());
     assert!(second.start().await.is_err());
-    assert!(connect(&other, &TcpOptions::default()).await.is_err());
+    assert!(connect(&other, &DialOptions::default()).await.is_err());
     assert!(Server::new(ServerOptions::default()).listen("nonsense://x").start().await.is_err());
     drop(first);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gantline_protocol::packet::{Delivery, Packet};
+use gantline_protocol::packet::{Delivery, Packet, Publish};
 use gantline_protocol::{PacketType, ProtocolVersion};
 use gantline_server::{Overflow, QoS, ReasonCode, ServerOptions, Stream};
 use gantline_transport::{PeerInfo, Scheme};
@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::peer::{
-    Peer, clean, client, encoded, publish, seconds_pass, server, server_with, settle, subscriber, text,
+    Peer, clean, client, connected, encoded, lasting, publish, seconds_pass, server, server_with, settle,
+    subscriber, text,
 };
 
 /// Sends PINGREQs without reading, then reads the answers.
@@ -117,6 +118,32 @@ async fn stuck(server: &gantline_server::RunningServer, other: &mut Peer, queued
         other.publish("t", &number.to_string(), QoS::AtLeastOnce).await;
     }
     (peer, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_from_a_publisher_that_is_held_back_is_not_taken_again_after_a_takeover() {
+    let server = server_with(ServerOptions::default().max_queued_messages(10)).await;
+    let mut other = client(&server, "b").await;
+    let (mut peer, id) = stuck(&server, &mut other, 2).await;
+    // It has something in flight, so it is read even while it is held back.
+    let mut held = subscriber(&server, lasting("held", 100), &["own"], QoS::AtLeastOnce).await;
+    other.publish("own", "x", QoS::AtLeastOnce).await;
+    held.publish_packet().await;
+    for number in 2..6 {
+        held.publish("t", &number.to_string(), QoS::ExactlyOnce).await;
+    }
+    let publishes: Vec<_> =
+        (6..9).map(|number| held.made("t", &number.to_string(), QoS::ExactlyOnce)).collect();
+    let packets = publishes.iter().map(|publish| Packet::Publish(Box::new(publish.clone())));
+    held.send_bytes(&encoded(packets, ProtocolVersion::default())).await;
+    held.hears_nothing().await;
+    let mut again = connected(&server, lasting("held", 100)).await;
+    for publish in publishes {
+        again.complete(Publish { dup: true, ..publish }).await;
+    }
+    peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
+    assert_eq!(peer.texts(9).await, (0..9).map(|number| number.to_string()).collect::<Vec<_>>());
+    peer.hears_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,6 +169,12 @@ impl<C> Lanes<C> {
         pushed
     }
 
+    /// Makes room for messages of the queue at once, as far as its bound lets them in.
+    pub(super) fn expect(&mut self, messages: usize) {
+        let bound = self.limits.queue_messages as usize;
+        self.queue.reserve(messages.min(bound.saturating_sub(self.queue.len())));
+    }
+
     pub(super) fn finish_push(&mut self, pushed: &mut Pushed, once: bool, queue: bool) {
         pushed.above_half = self.above(2);
         // What was refused is nothing to be woken for.

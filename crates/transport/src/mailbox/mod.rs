@@ -219,6 +219,7 @@ impl<C> Mailbox<C> {
             if once {
                 pushed = lanes.push_once(epoch, frames, count, &self.budget, lost);
             }
+            lanes.expect(queue.len());
             for message in queue {
                 let one = lanes.push_queue(message, &self.budget, lost);
                 pushed.dropped += one.dropped;

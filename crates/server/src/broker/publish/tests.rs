@@ -155,6 +155,35 @@ fn only_what_is_too_large_for_a_receiver_is_left_out_of_a_run() {
 }
 
 #[test]
+fn retained_messages_keep_their_place_in_a_run_and_the_flag_for_those_who_want_it() {
+    for keeps_retain in [false, true] {
+        let broker = broker();
+        let receiver = Receiver::of(&broker, ProtocolVersion::default(), &[]);
+        let options = SubscriptionOptions { retain_as_published: keeps_retain, ..Default::default() };
+        broker.subscribe(&receiver.slot, &TopicFilter::new("t").unwrap(), options, None);
+        let mut publisher = Publisher::new(None);
+        for (number, retain) in [false, true, true, false].into_iter().enumerate() {
+            let message = Message::new("t", number.to_string()).unwrap().qos(QoS::AtMostOnce).retain(retain);
+            let outbound = Outbound::new(&message, NOW);
+            publisher.publish(&broker, &mut Publication::of_message(&outbound), NOW);
+        }
+        settle(&mut publisher, &broker);
+        let (mut out, mut taken) = (Vec::new(), Taken::default());
+        receiver.slot.mailbox.take(Want { once: true, queue: 0 }, &mut out, &mut taken, Waker::noop());
+        let (mut rest, mut got) = (&out[..], Vec::new());
+        while let Some(header) = FixedHeader::parse(rest).unwrap() {
+            let (frame, behind) = rest.split_at(header.frame_len());
+            let Packet::Publish(publish) = Packet::decode(frame, receiver.version).unwrap() else { panic!() };
+            got.push((publish.payload[0] - b'0', publish.retain));
+            rest = behind;
+        }
+        let kept = keeps_retain;
+        assert_eq!(got, [(0, false), (1, kept), (2, kept), (3, false)]);
+        assert_eq!(broker.retained.read().get("t", NOW).unwrap().frame.payload(), b"2");
+    }
+}
+
+#[test]
 fn a_large_payload_and_an_expiry_keep_their_place_among_the_others() {
     let broker = broker();
     let receiver = Receiver::of(&broker, ProtocolVersion::default(), &[("t", QoS::AtMostOnce)]);

@@ -275,7 +275,7 @@ fn a_match_after_the_first_allocates_no_room_for_results() {
 #[test]
 fn entries_are_small() {
     assert_eq!(size_of::<super::roster::Entry<Arc<()>>>(), 24);
-    assert_eq!(size_of::<super::Place<Arc<()>>>(), 40);
+    assert_eq!(size_of::<super::Place<Arc<()>>>(), 32);
     assert_eq!(size_of::<super::Target<Arc<()>>>(), 24);
 }
 

@@ -1,0 +1,126 @@
+//! Retaining: the tree of retained messages, and the one alarm for what expires in it.
+//!
+//! The alarm is set for the next message that expires, and again when it has rung. An alarm is never taken back: one that
+//! rings before what is awaited was superseded and does nothing, or each would set a successor for ever. None is set far
+//! ahead, so that expiries which come closer and closer pile none up.
+//!
+//! Relates to: [`RetainedTree`](super::retained::RetainedTree); `timekeeper.rs`, which waits for the alarm. Leaves out: the
+//! replay of retained messages, which the connection does.
+
+use std::sync::atomic::Ordering;
+
+use gantline_protocol::Moment;
+
+use super::Broker;
+use super::alarms::{Alarm, FARTHEST_ALARM};
+use super::publication::Publication;
+use super::retained::Retained;
+
+impl Broker {
+    /// Keeps a message for later subscribers, or clears the topic.
+    pub(super) fn retain(&self, publication: &mut Publication<'_>, now: Moment) {
+        let topic = publication.topic;
+        let replaced = if publication.is_empty() {
+            // [MQTT-3.3.1-6]
+            self.retained.write().clear(topic)
+        } else {
+            let (qos, expires) = (publication.qos, publication.expires);
+            let retained = Retained { frame: publication.frame().clone(), qos, expires };
+            let mut tree = self.retained.write();
+            let replaced = tree.set(topic, retained);
+            let next = tree.next_expiry();
+            drop(tree);
+            self.expect_expiry(next, now);
+            replaced
+        };
+        // Freed outside of the lock.
+        drop(replaced);
+    }
+
+    /// The alarm has rung: removes retained messages that have expired, and sets the next one.
+    pub(crate) fn expire_retained(&self, now: Moment) {
+        if self.retained_alarm.load(Ordering::Relaxed) > now.as_millis() {
+            return;
+        }
+        // Before the tree is looked at, so that whoever adds to it later sees that nothing is awaited.
+        self.retained_alarm.store(u64::MAX, Ordering::Relaxed);
+        let mut tree = self.retained.write();
+        let removed = tree.remove_expired(now, EXPIRED_AT_ONCE);
+        let next = tree.next_expiry();
+        drop(tree);
+        self.counters.expired.add(removed.len() as u64);
+        self.expect_expiry(next, now);
+    }
+
+    /// Sets an alarm for when the next retained message expires, unless there is an earlier one.
+    fn expect_expiry(&self, next: Moment, now: Moment) {
+        if next == Moment::NEVER {
+            return;
+        }
+        let at = next.min(now.plus(FARTHEST_ALARM));
+        // A race sets two alarms where one would do.
+        if at.as_millis() < self.retained_alarm.fetch_min(at.as_millis(), Ordering::Relaxed) {
+            self.alarms.set(at, Alarm::Retained);
+        }
+    }
+}
+
+/// Retained messages that are removed under one lock.
+const EXPIRED_AT_ONCE: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use gantline_protocol::{Message, Moment, Outbound};
+
+    use super::super::Broker;
+    use super::super::alarms::Alarm;
+    use crate::options::ServerOptions;
+
+    fn keep(broker: &Broker, topic: &str, expiry: u32, now: Moment) {
+        let message = Message::new(topic, "x").unwrap().retain(true).expiry(expiry);
+        broker.publish_message(&Outbound::new(&message, now), None, now);
+    }
+
+    /// Acts on what is due.
+    fn time_comes(broker: &Broker, now: Moment) {
+        let mut due = Vec::new();
+        broker.alarms.take_due(now, &mut due);
+        for alarm in due {
+            if let Alarm::Retained = alarm {
+                broker.expire_retained(now);
+            }
+        }
+    }
+
+    fn after(seconds: u64) -> Moment {
+        Moment::from_millis(1 + seconds * 1_000)
+    }
+
+    #[test]
+    fn messages_that_expire_one_after_the_other_need_few_alarms() {
+        let broker = Broker::new(ServerOptions::default());
+        keep(&broker, "long", 6_000, after(0));
+        for second in 0..5_000 {
+            time_comes(&broker, after(second));
+            if second % 20 == 0 {
+                keep(&broker, "short", 10, after(second));
+            }
+            assert!(broker.retained.read().count() <= 2);
+            assert!(broker.alarms.count() <= 10, "{} after {second}", broker.alarms.count());
+        }
+        assert_eq!((broker.retained.read().count(), broker.counters.expired.get()), (1, 250));
+        (5_000..6_002).for_each(|second| time_comes(&broker, after(second)));
+        assert_eq!((broker.retained.read().count(), broker.alarms.count()), (0, 0));
+    }
+
+    #[test]
+    fn expiries_that_come_closer_and_closer_do_not_pile_up_alarms() {
+        let broker = Broker::new(ServerOptions::default());
+        for expiry in (1..10_000).rev() {
+            keep(&broker, "t", expiry, after(0));
+        }
+        assert!(broker.alarms.count() <= 100, "{}", broker.alarms.count());
+        time_comes(&broker, after(2));
+        assert_eq!(broker.retained.read().count(), 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! TLS at the door: strangers who do not finish their handshake, wrong protocols on a port, certificates that are missing.
+
+use std::time::Duration;
+
+use gantline_server::{
+    Certificates, PrivateKey, ReasonCode, RunningServer, Server, ServerOptions, StartError, TlsServerOptions,
+    TransportError,
+};
+use gantline_test_support::certificates::Authority;
+use gantline_transport::{Address, DialOptions, TlsClientOptions, connect};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::peer::{Peer, clean};
+
+fn options(ca: &Authority) -> TlsServerOptions {
+    let identity = ca.server(&["localhost"]);
+    TlsServerOptions::new(Certificates::pem(identity.certificate), PrivateKey::pem(identity.key))
+}
+
+async fn peer(server: &RunningServer, ca: &Authority) -> Peer {
+    let tls = TlsClientOptions::default().ca(Certificates::pem(ca.pem()));
+    let address = Address::new(format!("mqtts://localhost:{}", port(server))).unwrap();
+    Peer::over(connect(&address, &DialOptions::default().tls(tls)).await.unwrap())
+}
+
+fn port(server: &RunningServer) -> u16 {
+    server.local_addresses()[0].port().unwrap()
+}
+
+/// Both ends of each connection are in this process.
+fn raise_descriptor_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_half_open_handshakes_hold_nobody_up_and_end_in_time() {
+    const STRANGERS: usize = 1000;
+    raise_descriptor_limit();
+    let ca = Authority::new("ca");
+    let limits = ServerOptions::default().connect_timeout(Duration::from_secs(4));
+    let server = Server::new(limits).listen("mqtts://localhost:0").tls(options(&ca)).start().await.unwrap();
+    let mut strangers = Vec::new();
+    for number in 0..STRANGERS {
+        let mut tcp = TcpStream::connect(("localhost", port(&server))).await.unwrap();
+        // Nothing at all, the head of a record, or most of a ClientHello.
+        let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[7; 400]].concat();
+        tcp.write_all(&hello[..[0, 5, hello.len()][number % 3]]).await.unwrap();
+        strangers.push(tcp);
+    }
+    let mut peer = peer(&server, &ca).await;
+    assert_eq!(peer.introduce(clean("friend")).await.reason, ReasonCode::Success);
+    peer.ping().await;
+    assert_eq!(server.stats().connections, STRANGERS + 1, "nobody had to go for that");
+
+    for mut stranger in strangers {
+        let end = timeout(Duration::from_secs(30), stranger.read(&mut [0])).await.expect("it ends by itself");
+        assert!(matches!(end, Ok(0) | Err(_)), "nothing is said to it");
+    }
+    peer.ping().await;
+    assert_eq!(server.stats().connections, 1);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn handshakes_end_when_the_server_stops() {
+    let ca = Authority::new("ca");
+    let server = Server::new(ServerOptions::default().connect_timeout(Duration::from_secs(3600)))
+        .listen("mqtts://localhost:0")
+        .tls(options(&ca))
+        .start()
+        .await
+        .unwrap();
+    let mut stranger = TcpStream::connect(("localhost", port(&server))).await.unwrap();
+    peer(&server, &ca).await.introduce(clean("behind-it")).await;
+    timeout(Duration::from_secs(20), server.shutdown(Duration::from_secs(5)))
+        .await
+        .expect("nothing is waited for");
+    assert_eq!(stranger.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_tls_address_needs_a_certificate_and_a_certificate_an_address() {
+    let ca = Authority::new("ca");
+    let error =
+        Server::new(ServerOptions::default()).listen("mqtts://localhost:0").start().await.unwrap_err();
+    assert!(matches!(error, StartError::Listen(TransportError::TlsMissing { .. })), "{error}");
+    let server = Server::new(ServerOptions::default()).listen("mqtt://localhost:0").tls(options(&ca));
+    let error = server.start().await.unwrap_err();
+    assert!(matches!(error, StartError::TlsUnused), "{error}");
+    let (one, other) = (ca.server(&["a"]), ca.server(&["b"]));
+    let mixed = TlsServerOptions::new(Certificates::pem(one.certificate), PrivateKey::pem(other.key));
+    let server = Server::new(ServerOptions::default()).listen("mqtts://localhost:0").tls(mixed);
+    let error = server.start().await.unwrap_err();
+    assert!(error.to_string().contains("does not fit the certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_on_a_port_without_it_is_closed_and_counted() {
+    let server = Server::new(ServerOptions::default()).listen("mqtt://localhost:0").start().await.unwrap();
+    let mut tcp = TcpStream::connect(("localhost", port(&server))).await.unwrap();
+    tcp.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).await.unwrap();
+    assert!(matches!(tcp.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(server.stats().violations, 1);
+}
