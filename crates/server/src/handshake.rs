@@ -12,7 +12,7 @@ use gantline_protocol::{
     Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Packet,
     PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
 };
-use gantline_transport::{Clock, Framed, FramedError, Stream, TlsFailure};
+use gantline_transport::{Clock, Framed, FramedError, HandshakeError, Stream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
             broker.counters.violations.add(1);
             tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
         }
-        Ok(Err(Refused::WithoutTls(failure))) => tracing::info!(%peer, %failure, "no TLS"),
+        Ok(Err(Refused::WithoutHandshake(error))) => tracing::info!(%peer, %error, "its handshake failed"),
         Ok(Err(Refused::Tls)) => {
             broker.counters.violations.add(1);
             tracing::info!(%peer, "sent TLS to a port without TLS: it has to use mqtt://, or another port");
@@ -85,8 +85,8 @@ enum Refused {
     Told(ReasonCode, Box<Framed>),
     /// What came was not CONNECT, or there is no way to answer it.
     Violated(Violation),
-    /// There should have been a TLS handshake.
-    WithoutTls(TlsFailure),
+    /// It never got as far as MQTT.
+    WithoutHandshake(HandshakeError),
     /// There should have been no TLS.
     Tls,
     /// The client closed, or the network failed.
@@ -101,7 +101,7 @@ async fn shake_hands(
 ) -> Result<Accepted, Refused> {
     let options = &broker.options;
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
-    let stream = stream.handshake().await.map_err(Refused::WithoutTls)?;
+    let stream = stream.handshake().await.map_err(Refused::WithoutHandshake)?;
     let mut framed = Framed::new(stream, largest);
     let mut frame = Vec::new();
     framed.next_frame(&mut frame).await.map_err(|error| match error {

@@ -58,6 +58,11 @@ impl Scheme {
         }
     }
 
+    /// Whether WebSocket carries the bytes.
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
     /// Whether the bytes are encrypted on their way.
     pub const fn is_secure(self) -> bool {
         matches!(self, Self::Mqtts | Self::Wss)
@@ -135,9 +140,8 @@ impl Address {
     }
 
     /// The same host and port for another transport.
-    #[cfg(feature = "tls")]
-    pub(crate) const fn with_scheme(mut self, scheme: Scheme) -> Self {
-        self.scheme = scheme;
+    pub(crate) fn with_scheme(mut self, scheme: Scheme, path: &str) -> Self {
+        (self.scheme, self.path) = (scheme, path.to_owned());
         self
     }
 

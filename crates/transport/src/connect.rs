@@ -10,6 +10,8 @@ use crate::stream::Stream;
 use crate::tcp::{self, TcpOptions};
 #[cfg(feature = "tls")]
 use crate::tls::{self, TlsClientOptions};
+#[cfg(unix)]
+use crate::unix;
 
 /// Options for connecting, of all transports. What the transport of an address cannot honour is an error; only `tcp` is
 /// passed over by transports without TCP.
@@ -35,6 +37,24 @@ impl DialOptions {
         self.tls = Some(options);
         self
     }
+
+    /// Refuses options that the scheme cannot honour, and schemes that this build does not have.
+    fn check(&self, scheme: Scheme) -> Result<(), TransportError> {
+        let built = match scheme {
+            Scheme::Mqtt | Scheme::Memory => true,
+            Scheme::Mqtts => cfg!(feature = "tls"),
+            Scheme::Unix => cfg!(unix),
+            Scheme::Ws | Scheme::Wss => false,
+        };
+        if !built {
+            return Err(TransportError::Unsupported { scheme });
+        }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && !scheme.is_secure() {
+            return Err(TransportError::OptionUnused { option: "tls", scheme });
+        }
+        Ok(())
+    }
 }
 
 /// Connects to `address`.
@@ -46,25 +66,50 @@ impl DialOptions {
 /// The host is not known, no attempt succeeded, the TLS handshake failed, an option is wrong or cannot be honoured, or this
 /// build has no such transport.
 pub async fn connect(address: &Address, options: &DialOptions) -> Result<Stream, TransportError> {
-    let scheme = address.scheme();
-    #[cfg(feature = "tls")]
-    if options.tls.is_some() && !scheme.is_secure() {
-        return Err(TransportError::OptionUnused { option: "tls", scheme });
-    }
-    match scheme {
-        Scheme::Mqtt => {
-            let (tcp, info) = tcp::connect(address, &options.tcp).await?;
-            Ok(Stream::from_tcp(tcp, info))
-        }
-        #[cfg(feature = "tls")]
-        Scheme::Mqtts => {
-            let tcp = tcp::connect(address, &options.tcp);
-            match &options.tls {
-                Some(tls) => tls::connect(address, tls, tcp).await,
-                None => tls::connect(address, &TlsClientOptions::default(), tcp).await,
-            }
-        }
+    options.check(address.scheme())?;
+    secured(address, options, socket(address, options)).await
+}
+
+/// Connects to `address` over a stream that you have already, such as a tunnel: what the scheme puts on top of a socket,
+/// TLS say, runs over it. The host of the address is the server's name.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_over(
+    stream: Stream,
+    address: &Address,
+    options: &DialOptions,
+) -> Result<Stream, TransportError> {
+    options.check(address.scheme())?;
+    secured(address, options, std::future::ready(Ok(stream))).await
+}
+
+/// The bare socket.
+async fn socket(address: &Address, options: &DialOptions) -> Result<Stream, TransportError> {
+    match address.scheme() {
+        Scheme::Mqtt | Scheme::Mqtts | Scheme::Ws | Scheme::Wss => tcp::connect(address, &options.tcp).await,
+        #[cfg(unix)]
+        Scheme::Unix => unix::connect(address).await,
         Scheme::Memory => memory::connect(address.host()).await,
-        scheme => Err(TransportError::Unsupported { scheme }),
+        #[cfg(not(unix))]
+        scheme @ Scheme::Unix => Err(TransportError::Unsupported { scheme }),
     }
+}
+
+/// What comes out of `socket`, with TLS on top if the scheme wants it.
+async fn secured(
+    address: &Address,
+    options: &DialOptions,
+    socket: impl Future<Output = Result<Stream, TransportError>>,
+) -> Result<Stream, TransportError> {
+    #[cfg(feature = "tls")]
+    if address.scheme().is_secure() {
+        return match &options.tls {
+            Some(tls) => tls::connect(address, tls, socket).await,
+            None => tls::connect(address, &TlsClientOptions::default(), socket).await,
+        };
+    }
+    let _ = (address, options);
+    socket.await
 }

@@ -49,6 +49,15 @@ pub enum TransportError {
         #[source]
         failure: Box<TlsFailure>,
     },
+    /// The socket file could not be connected to: nobody listens there, or we may not. May pass.
+    #[error("{address} cannot be connected to: {cause}")]
+    SocketFile {
+        /// Where to.
+        address: Address,
+        /// What the system said.
+        #[source]
+        cause: Arc<io::Error>,
+    },
     /// You asked to connect to port 0, which only a listener may ask for.
     #[error("{address} cannot be connected to: port 0 is for listening only")]
     PortZero {

@@ -29,7 +29,8 @@ use self::turn::{Frames, frame_len};
 pub use self::turn::{ReadTurn, Turn};
 use crate::buffers::{self, SCRATCH};
 use crate::error::FramedError;
-use crate::stream::{PeerInfo, Stream};
+use crate::peer::PeerInfo;
+use crate::stream::Stream;
 
 /// A [`Stream`] of MQTT packets.
 ///

@@ -23,8 +23,7 @@
 //! # }
 //! ```
 //!
-//! `mqtt://` and `memory://` work in every build, `mqtts://` with the feature `tls`; the other schemes can be written but
-//! not used yet.
+//! `mqtt://` and `memory://` work in every build, `unix://` on Unix, `mqtts://` with the feature `tls`.
 
 mod address;
 mod buffers;
@@ -35,19 +34,24 @@ mod framed;
 mod listen;
 mod mailbox;
 pub mod memory;
+mod peer;
 mod stream;
 pub mod sync;
 mod tcp;
 mod tls;
+#[cfg(unix)]
+mod unix;
+mod upgrade;
 
 pub use self::address::{Address, AddressError, AddressProblem, Credentials, Scheme};
 pub use self::clock::Clock;
-pub use self::connect::{DialOptions, connect};
+pub use self::connect::{DialOptions, connect, connect_over};
 pub use self::error::{Attempts, FramedError, TransportError};
 pub use self::framed::{Framed, ReadTurn, Turn};
 pub use self::listen::{AcceptBackoff, AcceptVerdict, BindOptions, Listener, accept, bind};
 pub use self::mailbox::{Budget, Late, Load, Mailbox, MailboxLimits, Overflow, Pushed, Taken, Want};
-pub use self::stream::{Detached, Endpoint, PeerInfo, Stream};
+pub use self::peer::{Endpoint, PeerInfo};
+pub use self::stream::{Detached, Stream};
 pub use self::tcp::TcpOptions;
 #[cfg(feature = "tls")]
 pub use self::tls::{
@@ -55,3 +59,4 @@ pub use self::tls::{
     TlsClientOptions, TlsServerOptions,
 };
 pub use self::tls::{TlsFailure, TlsInfo, TlsOptionsError, TlsVersion};
+pub use self::upgrade::HandshakeError;

@@ -14,7 +14,10 @@ use crate::memory;
 use crate::stream::Stream;
 use crate::tcp::{self, TcpOptions};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsAcceptor, TlsListener};
+use crate::tls::TlsAcceptor;
+#[cfg(unix)]
+use crate::unix;
+use crate::upgrade::Upgrade;
 
 /// Something that accepts connections. Implement it to let a server listen on a transport of your own.
 pub trait Listener: Send {
@@ -38,6 +41,7 @@ pub struct BindOptions {
     tcp: TcpOptions,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
+    socket_mode: Option<u32>,
 }
 
 impl BindOptions {
@@ -55,6 +59,51 @@ impl BindOptions {
         self.tls = Some(acceptor);
         self
     }
+
+    /// The permissions of the socket file of `unix://`, as in `0o660`. Default `None`: what the process gives to new
+    /// files.
+    #[must_use]
+    pub const fn socket_mode(mut self, mode: Option<u32>) -> Self {
+        self.socket_mode = mode;
+        self
+    }
+
+    /// Refuses options that the scheme cannot honour, and schemes that this build does not have.
+    fn check(&self, address: &Address) -> Result<(), TransportError> {
+        let scheme = address.scheme();
+        let built = match scheme {
+            Scheme::Mqtt | Scheme::Memory => true,
+            Scheme::Mqtts => cfg!(feature = "tls"),
+            Scheme::Unix => cfg!(unix),
+            Scheme::Ws | Scheme::Wss => false,
+        };
+        if !built {
+            return Err(TransportError::Unsupported { scheme });
+        }
+        if self.socket_mode.is_some() && scheme != Scheme::Unix {
+            return Err(TransportError::OptionUnused { option: "socket_mode", scheme });
+        }
+        #[cfg(feature = "tls")]
+        match (&self.tls, scheme.is_secure()) {
+            (Some(_), false) => return Err(TransportError::OptionUnused { option: "tls", scheme }),
+            (None, true) => {
+                return Err(TransportError::TlsMissing { address: address.clone().without_credentials() });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What connections have to do before MQTT.
+    fn upgrade(&self, address: &Address) -> Option<Upgrade> {
+        let scheme = address.scheme();
+        let upgrade = Upgrade {
+            scheme,
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+        };
+        (scheme != Scheme::Mqtt).then_some(upgrade)
+    }
 }
 
 /// Listens on `address`.
@@ -67,23 +116,16 @@ impl BindOptions {
 /// The host is not known, the address is taken or not ours, an option is missing or cannot be honoured, or this build has
 /// no such transport.
 pub async fn bind(address: &Address, options: &BindOptions) -> Result<Box<dyn Listener>, TransportError> {
-    let scheme = address.scheme();
-    #[cfg(feature = "tls")]
-    if options.tls.is_some() && !scheme.is_secure() {
-        return Err(TransportError::OptionUnused { option: "tls", scheme });
-    }
-    match scheme {
-        Scheme::Mqtt => Ok(Box::new(tcp::bind(address, &options.tcp).await?)),
-        #[cfg(feature = "tls")]
-        Scheme::Mqtts => {
-            let tls = options.tls.clone();
-            let tls = tls.ok_or_else(|| TransportError::TlsMissing {
-                address: address.clone().without_credentials(),
-            })?;
-            Ok(Box::new(TlsListener { tcp: tcp::bind(address, &options.tcp).await?, tls }))
+    options.check(address)?;
+    match address.scheme() {
+        Scheme::Mqtt | Scheme::Mqtts | Scheme::Ws | Scheme::Wss => {
+            Ok(Box::new(tcp::bind(address, &options.tcp, options.upgrade(address)).await?))
         }
         Scheme::Memory => Ok(Box::new(memory::bind(address.host(), options.tcp.memory_backlog())?)),
-        scheme => Err(TransportError::Unsupported { scheme }),
+        #[cfg(unix)]
+        Scheme::Unix => Ok(Box::new(unix::bind(address, options.socket_mode)?)),
+        #[cfg(not(unix))]
+        scheme @ Scheme::Unix => Err(TransportError::Unsupported { scheme }),
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 use crate::address::{Address, Scheme};
 use crate::error::TransportError;
 use crate::listen::Listener;
-use crate::stream::{PeerInfo, Stream};
+use crate::peer::PeerInfo;
+use crate::stream::Stream;
 
 /// Two connected streams. Each direction holds at most 64 KiB; the writer waits for the reader then.
 pub fn pair() -> (Stream, Stream) {

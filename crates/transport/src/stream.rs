@@ -1,23 +1,25 @@
 //! One connection as a pair of byte streams, whatever carries it.
 //!
-//! [`Stream`] hides the transport at the price of one branch for TCP and one virtual call for the others; [`PeerInfo`]
-//! says who is at the other end. Relates to: [`Framed`](crate::Framed), which finds packets in it. Leaves out: how
-//! connections come about ([`connect`](crate::connect()), [`Listener`](crate::Listener)).
+//! [`Stream`] hides the transport at the price of one branch for TCP and one virtual call for the others. Layers such as
+//! TLS hold another stream inside. Relates to: [`Framed`](crate::Framed), which finds packets in it;
+//! [`PeerInfo`], which says who is at the other end. Leaves out: how connections come about
+//! ([`connect`](crate::connect()), [`Listener`](crate::Listener)).
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-use crate::address::Scheme;
+use crate::peer::PeerInfo;
 #[cfg(feature = "tls")]
-use crate::tls::TlsAcceptor;
-use crate::tls::{TlsFailure, TlsInfo};
+use crate::tls::TlsFailure;
+use crate::upgrade::{HandshakeError, Upgrade};
 
 /// A connection: bytes in order, both ways.
 ///
@@ -38,30 +40,34 @@ impl Stream {
         Self { io: Io::Tcp(tcp), info: Arc::new(info) }
     }
 
+    #[cfg(unix)]
+    pub(crate) fn from_unix(unix: UnixStream, info: PeerInfo) -> Self {
+        Self { io: Io::Unix(unix), info: Arc::new(info) }
+    }
+
     #[cfg(feature = "tls")]
-    pub(crate) fn from_tls(tls: tokio_rustls::TlsStream<TcpStream>, info: PeerInfo) -> Self {
+    pub(crate) fn from_tls(tls: tokio_rustls::TlsStream<Self>, info: PeerInfo) -> Self {
         Self { io: Io::Tls(Box::new(tls)), info: Arc::new(info) }
     }
 
-    /// An accepted connection that has to shake hands first.
-    #[cfg(feature = "tls")]
-    pub(crate) fn before_tls(tcp: TcpStream, acceptor: TlsAcceptor, info: PeerInfo) -> Self {
-        Self { io: Io::BeforeTls(Box::new((tcp, acceptor))), info: Arc::new(info) }
+    /// The same connection, which has to shake hands first.
+    pub(crate) fn before(self, upgrade: Arc<Upgrade>) -> Self {
+        let info = Arc::new(PeerInfo::clone(&self.info).with_scheme(upgrade.scheme));
+        Self { io: Io::Before(Box::new((self, upgrade))), info }
     }
 
-    /// Does what the transport needs before bytes can go: the TLS handshake of a stream that a listener on `mqtts://`
-    /// gave. Streams that need nothing, or have it behind them, are returned at once. It takes as long as the peer
-    /// likes, so give it a time-out. The [`info`](Self::info) then has what was agreed on.
+    /// Does what the transport needs before MQTT can go, such as the TLS handshake of a stream that a listener on
+    /// `mqtts://` gave. Streams that need nothing, or have it behind them, are returned at once. It takes as long as the
+    /// peer likes, so give it a time-out. The [`info`](Self::info) then has what was agreed on.
     ///
     /// # Errors
     ///
     /// The handshake failed. The peer was told as far as possible.
-    pub async fn handshake(self) -> Result<Self, TlsFailure> {
+    pub async fn handshake(self) -> Result<Self, HandshakeError> {
         match self.io {
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(pending) => {
-                let (tcp, acceptor) = *pending;
-                acceptor.accept(tcp, &self.info).await
+            Io::Before(pending) => {
+                let (stream, upgrade) = *pending;
+                upgrade.run(stream).await
             }
             io => Ok(Self { io, info: self.info }),
         }
@@ -114,20 +120,24 @@ impl Stream {
         Pin::new(self).poll_shutdown(cx)
     }
 
-    /// Takes the connection from its runtime, so that another one can [`attach`](Detached::attach) it. TCP is bound to a
-    /// runtime; streams of [`from_io`](Self::from_io) pass through and must work on any. TLS can move before its
-    /// [`handshake`](Self::handshake) only.
+    /// Takes the connection from its runtime, so that another one can [`attach`](Detached::attach) it. Sockets are bound to
+    /// a runtime; streams of [`from_io`](Self::from_io) pass through and must work on any. Layers such as TLS can move
+    /// before the [`handshake`](Self::handshake) only.
     ///
     /// # Errors
     ///
-    /// The system could not do it, or TLS has shaken hands; the connection is closed then.
+    /// The system could not do it, or hands were shaken already; the connection is closed then.
     pub fn detach(self) -> io::Result<Detached> {
         let io = match self.io {
             Io::Tcp(tcp) => DetachedIo::Tcp(tcp.into_std()?),
+            #[cfg(unix)]
+            Io::Unix(unix) => DetachedIo::Unix(unix.into_std()?),
             #[cfg(feature = "tls")]
-            Io::BeforeTls(pending) => DetachedIo::BeforeTls(pending.0.into_std()?, pending.1),
-            #[cfg(feature = "tls")]
-            Io::Tls(_) => return Err(io::Error::new(io::ErrorKind::Unsupported, TLS_STAYS)),
+            Io::Tls(_) => return Err(io::Error::new(io::ErrorKind::Unsupported, LAYERS_STAY)),
+            Io::Before(pending) => {
+                let (stream, upgrade) = *pending;
+                DetachedIo::Before(Box::new((stream.detach()?, upgrade)))
+            }
             Io::Other(other) => DetachedIo::Other(other),
         };
         Ok(Detached { io, info: self.info })
@@ -136,7 +146,21 @@ impl Stream {
     /// Whether written bytes are on their way without a flush.
     #[inline]
     pub(crate) const fn writes_through(&self) -> bool {
-        matches!(self.io, Io::Tcp(_))
+        match self.io {
+            Io::Tcp(_) => true,
+            #[cfg(unix)]
+            Io::Unix(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The TCP socket, if there is nothing in between.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn tcp(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Tcp(tcp) => Some(tcp),
+            _ => None,
+        }
     }
 }
 
@@ -149,10 +173,11 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            #[cfg(unix)]
+            Io::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => read_tls(ready!(Pin::new(tls).poll_read(cx, buffer))),
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
+            Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_read(cx, buffer),
         }
     }
@@ -163,10 +188,11 @@ impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            #[cfg(unix)]
+            Io::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
+            Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_write(cx, bytes),
         }
     }
@@ -178,10 +204,11 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            #[cfg(unix)]
+            Io::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
+            Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_write_vectored(cx, slices),
         }
     }
@@ -189,10 +216,11 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.io {
             Io::Tcp(tcp) => tcp.is_write_vectored(),
+            #[cfg(unix)]
+            Io::Unix(unix) => unix.is_write_vectored(),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => tls.is_write_vectored(),
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(_) => false,
+            Io::Before(_) => false,
             Io::Other(other) => other.is_write_vectored(),
         }
     }
@@ -200,10 +228,11 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            #[cfg(unix)]
+            Io::Unix(unix) => Pin::new(unix).poll_flush(cx),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_flush(cx),
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(_) => Poll::Ready(Err(no_handshake())),
+            Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_flush(cx),
         }
     }
@@ -211,10 +240,11 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            #[cfg(unix)]
+            Io::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-            #[cfg(feature = "tls")]
-            Io::BeforeTls(pending) => Pin::new(&mut pending.0).poll_shutdown(cx),
+            Io::Before(pending) => Pin::new(&mut pending.0).poll_shutdown(cx),
             Io::Other(other) => Pin::new(other).poll_shutdown(cx),
         }
     }
@@ -245,9 +275,11 @@ impl Detached {
     pub fn attach(self) -> io::Result<Stream> {
         let io = match self.io {
             DetachedIo::Tcp(tcp) => Io::Tcp(TcpStream::from_std(tcp)?),
-            #[cfg(feature = "tls")]
-            DetachedIo::BeforeTls(tcp, acceptor) => {
-                Io::BeforeTls(Box::new((TcpStream::from_std(tcp)?, acceptor)))
+            #[cfg(unix)]
+            DetachedIo::Unix(unix) => Io::Unix(UnixStream::from_std(unix)?),
+            DetachedIo::Before(pending) => {
+                let (detached, upgrade) = *pending;
+                Io::Before(Box::new((detached.attach()?, upgrade)))
             }
             DetachedIo::Other(other) => Io::Other(other),
         };
@@ -266,126 +298,26 @@ impl fmt::Debug for Detached {
     }
 }
 
-/// Who is at the other end of a [`Stream`] and what carries it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerInfo {
-    scheme: Scheme,
-    peer: Endpoint,
-    local: Endpoint,
-    tls: Option<Arc<TlsInfo>>,
-}
-
-impl PeerInfo {
-    /// Describes a connection. For a transport of your own take the scheme that is nearest.
-    pub fn new(scheme: Scheme, peer: impl Into<Endpoint>, local: impl Into<Endpoint>) -> Self {
-        Self { scheme, peer: peer.into(), local: local.into(), tls: None }
-    }
-
-    /// The same connection with what its TLS handshake agreed on.
-    #[must_use]
-    pub fn with_tls(mut self, tls: TlsInfo) -> Self {
-        self.tls = Some(Arc::new(tls));
-        self
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) const fn with_scheme(mut self, scheme: Scheme) -> Self {
-        self.scheme = scheme;
-        self
-    }
-
-    /// What carries the connection.
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// The other end.
-    pub const fn peer(&self) -> &Endpoint {
-        &self.peer
-    }
-
-    /// Our end.
-    pub const fn local(&self) -> &Endpoint {
-        &self.local
-    }
-
-    /// What TLS agreed on; `None` without TLS, and before its handshake.
-    pub fn tls(&self) -> Option<&TlsInfo> {
-        self.tls.as_deref()
-    }
-}
-
-impl fmt::Display for PeerInfo {
-    /// The other end as a URL, such as `mqtt://192.0.2.1:52311`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.peer)
-    }
-}
-
-/// One end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Endpoint {
-    /// An IP address and port.
-    Socket(SocketAddr),
-    /// Something else that has a name; may be empty.
-    Name(Arc<str>),
-}
-
-impl Endpoint {
-    /// The IP address and port, if it has one.
-    pub const fn socket(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Socket(socket) => Some(*socket),
-            Self::Name(_) => None,
-        }
-    }
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(socket: SocketAddr) -> Self {
-        Self::Socket(socket)
-    }
-}
-
-impl From<&str> for Endpoint {
-    fn from(name: &str) -> Self {
-        Self::Name(name.into())
-    }
-}
-
-impl From<String> for Endpoint {
-    fn from(name: String) -> Self {
-        Self::Name(name.into())
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(socket) => socket.fmt(f),
-            Self::Name(name) => f.pad(name),
-        }
-    }
-}
-
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 enum Io {
     Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
     #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
-    #[cfg(feature = "tls")]
-    BeforeTls(Box<(TcpStream, TlsAcceptor)>),
+    Tls(Box<tokio_rustls::TlsStream<Stream>>),
+    /// Accepted, and not yet ready for MQTT.
+    Before(Box<(Stream, Arc<Upgrade>)>),
     Other(Box<dyn Duplex>),
 }
 
 enum DetachedIo {
     Tcp(std::net::TcpStream),
-    #[cfg(feature = "tls")]
-    BeforeTls(std::net::TcpStream, TlsAcceptor),
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+    Before(Box<(Detached, Arc<Upgrade>)>),
     Other(Box<dyn Duplex>),
 }
 
@@ -399,10 +331,9 @@ fn read_tls(result: io::Result<()>) -> Poll<io::Result<()>> {
     })
 }
 
-#[cfg(feature = "tls")]
 fn no_handshake() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the TLS handshake of this stream was not awaited")
+    io::Error::new(io::ErrorKind::NotConnected, "the handshake of this stream was not awaited")
 }
 
 #[cfg(feature = "tls")]
-const TLS_STAYS: &str = "a TLS connection stays on the runtime of its handshake";
+const LAYERS_STAY: &str = "a connection stays on the runtime of its TLS handshake";

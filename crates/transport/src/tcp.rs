@@ -1,8 +1,8 @@
 //! TCP both ways: socket options, listening, connecting.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and for `mqtts://` below
-//! TLS. Leaves out: racing
-//! several addresses of one host; they are tried in the order that the resolver prefers.
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and below the layers of
+//! the other schemes with hosts. Leaves out: racing several addresses of one host; they are tried in the order that the
+//! resolver prefers.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +16,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::address::{Address, Scheme};
 use crate::error::{Attempts, TransportError};
 use crate::listen::Listener;
-use crate::stream::{Endpoint, PeerInfo, Stream};
+use crate::peer::{Endpoint, PeerInfo};
+use crate::stream::Stream;
+use crate::upgrade::Upgrade;
 
 /// Options of TCP sockets, for listening and connecting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,21 +97,26 @@ impl TcpOptions {
     }
 }
 
-pub(crate) async fn bind(address: &Address, options: &TcpOptions) -> Result<TcpAcceptor, TransportError> {
+pub(crate) async fn bind(
+    address: &Address,
+    options: &TcpOptions,
+    upgrade: Option<Upgrade>,
+) -> Result<TcpAcceptor, TransportError> {
+    let upgrade = upgrade.map(Arc::new);
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for candidate in listening_addresses(address).await? {
         match listen(candidate, address.host().is_empty(), options) {
-            Ok((listener, local)) => return Ok(TcpAcceptor { listener, local, options: options.clone() }),
+            Ok((listener, local)) => {
+                let (path, options) = (address.path().to_owned(), options.clone());
+                return Ok(TcpAcceptor { listener, local, path, options, upgrade });
+            }
             Err(error) => last = error,
         }
     }
     Err(TransportError::Bind { address: address.clone().without_credentials(), cause: Arc::new(last) })
 }
 
-pub(crate) async fn connect(
-    address: &Address,
-    options: &TcpOptions,
-) -> Result<(TcpStream, PeerInfo), TransportError> {
+pub(crate) async fn connect(address: &Address, options: &TcpOptions) -> Result<Stream, TransportError> {
     let port = port_of(address);
     if port == 0 {
         return Err(TransportError::PortZero { address: address.clone().without_credentials() });
@@ -127,7 +134,7 @@ pub(crate) async fn connect(
         match connect_to(candidate, options).await {
             Ok(tcp) => {
                 let local = tcp.local_addr().map_or_else(|_| Endpoint::from(""), Endpoint::from);
-                return Ok((tcp, PeerInfo::new(Scheme::Mqtt, candidate, local)));
+                return Ok(Stream::from_tcp(tcp, PeerInfo::new(Scheme::Mqtt, candidate, local)));
             }
             Err(error) => attempts.push((candidate, error)),
         }
@@ -136,16 +143,18 @@ pub(crate) async fn connect(
     Err(TransportError::Unreachable { address, attempts: Attempts::new(attempts) })
 }
 
-/// A listening TCP socket.
+/// A listening TCP socket, and what its connections have to do before MQTT.
 #[derive(Debug)]
 pub(crate) struct TcpAcceptor {
     listener: TcpListener,
     local: SocketAddr,
+    path: String,
     options: TcpOptions,
+    upgrade: Option<Arc<Upgrade>>,
 }
 
-impl TcpAcceptor {
-    pub(crate) fn poll_tcp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, PeerInfo)>> {
+impl Listener for TcpAcceptor {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         let (tcp, peer) = ready!(self.listener.poll_accept(cx))?;
         // A connection that is gone already refuses options; whoever reads from it will notice, and the others behind
         // it in the queue are none of its business.
@@ -153,18 +162,16 @@ impl TcpAcceptor {
             tracing::debug!(%peer, %error, "options of an accepted connection could not be set");
         }
         let local = tcp.local_addr().unwrap_or(self.local);
-        Poll::Ready(Ok((tcp, PeerInfo::new(Scheme::Mqtt, peer, local))))
-    }
-}
-
-impl Listener for TcpAcceptor {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let (tcp, info) = ready!(self.poll_tcp(cx))?;
-        Poll::Ready(Ok(Stream::from_tcp(tcp, info)))
+        let stream = Stream::from_tcp(tcp, PeerInfo::new(Scheme::Mqtt, peer, local));
+        Poll::Ready(Ok(match &self.upgrade {
+            Some(upgrade) => stream.before(Arc::clone(upgrade)),
+            None => stream,
+        }))
     }
 
     fn local_address(&self) -> Address {
-        Address::from(self.local)
+        let scheme = self.upgrade.as_ref().map_or(Scheme::Mqtt, |upgrade| upgrade.scheme);
+        Address::from(self.local).with_scheme(scheme, &self.path)
     }
 }
 

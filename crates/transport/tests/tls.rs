@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use gantline_test_support::certificates::{Authority, Identity, Validity};
 use gantline_transport::{
-    AcceptBackoff, Address, BindOptions, Certificates, ClientCertificates, DialOptions, Listener, PrivateKey,
-    Stream, TlsAcceptor, TlsClientOptions, TlsFailure, TlsOptionsError, TlsServerOptions, TlsVersion,
-    TransportError, accept, bind, connect,
+    AcceptBackoff, Address, BindOptions, Certificates, ClientCertificates, DialOptions, HandshakeError,
+    Listener, PrivateKey, Stream, TlsAcceptor, TlsClientOptions, TlsFailure, TlsOptionsError,
+    TlsServerOptions, TlsVersion, TransportError, accept, bind, connect,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +40,11 @@ fn at(host: &str, listener: &dyn Listener) -> Address {
     Address::new(format!("mqtts://{host}:{}", listener.local_address().port().unwrap())).unwrap()
 }
 
+fn of_tls(error: HandshakeError) -> TlsFailure {
+    let HandshakeError::Tls(failure) = error else { panic!("{error}") };
+    failure
+}
+
 /// What both ends make of a connection. The client reads once, because in TLS 1.3 it is judged after its handshake.
 async fn meet(
     acceptor: &TlsAcceptor,
@@ -48,7 +53,8 @@ async fn meet(
     let mut listener = listen(acceptor).await;
     let address = at("localhost", &*listener);
     let server = tokio::spawn(async move {
-        let mut stream = accept(&mut *listener, &mut AcceptBackoff::new()).await.unwrap().handshake().await?;
+        let stream = accept(&mut *listener, &mut AcceptBackoff::new()).await.unwrap();
+        let mut stream = stream.handshake().await.map_err(of_tls)?;
         stream.write_all(b"welcome").await.unwrap();
         stream.flush().await.unwrap();
         Ok(stream)
@@ -236,7 +242,7 @@ async fn mqtt_without_tls_is_told_from_broken_tls() {
         tcp.write_all(bytes).await.unwrap();
         let stream = accept(&mut *listener, &mut AcceptBackoff::new()).await.unwrap();
         drop(tcp);
-        let failure = stream.handshake().await.unwrap_err();
+        let failure = of_tls(stream.handshake().await.unwrap_err());
         assert_eq!(matches!(failure, TlsFailure::PlainMqtt), plain, "{failure}");
         assert_eq!(matches!(failure, TlsFailure::NotTls), !plain, "{failure}");
     }

@@ -16,7 +16,9 @@ pub(super) fn address(text: &str) -> Result<Address, AddressProblem> {
     let (credentials, place) = match authority.rsplit_once('@') {
         Some((credentials, place)) => (Some(self::credentials(credentials)?), place),
         // Most likely a password with a bare slash, which ended the authority too early.
-        None if path.contains('@') && !has_path(scheme) => return Err(AddressProblem::CredentialsInvalid),
+        None if path.contains('@') && !scheme.is_websocket() => {
+            return Err(AddressProblem::CredentialsInvalid);
+        }
         None => (None, authority),
     };
     let (host, port) = host_and_port(place)?;
@@ -53,10 +55,6 @@ fn unix(path: &str) -> Result<Address, AddressProblem> {
     Ok(Address { scheme: Scheme::Unix, host, port: None, path, credentials: None })
 }
 
-const fn has_path(scheme: Scheme) -> bool {
-    matches!(scheme, Scheme::Ws | Scheme::Wss)
-}
-
 fn path(scheme: Scheme, path: &str) -> Result<String, AddressProblem> {
     if path.contains('#') {
         return Err(AddressProblem::FragmentNotAllowed);
@@ -65,7 +63,7 @@ fn path(scheme: Scheme, path: &str) -> Result<String, AddressProblem> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(AddressProblem::PathCharacterInvalid);
     }
-    match (has_path(scheme), path) {
+    match (scheme.is_websocket(), path) {
         (true, path) if path.starts_with('/') => Ok(path.to_owned()),
         (true, query) => Ok(format!("/{query}")),
         (false, "" | "/") => Ok(String::new()),

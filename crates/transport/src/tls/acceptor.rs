@@ -5,22 +5,18 @@
 //! [`Stream::handshake`](crate::Stream::handshake), which runs in the task of the connection. Leaves out: watching files.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::provider::info_of;
 use super::{TlsFailure, TlsOptionsError, TlsServerOptions};
-use crate::address::{Address, Scheme};
-use crate::listen::Listener;
-use crate::stream::{PeerInfo, Stream};
-use crate::tcp::TcpAcceptor;
+use crate::address::Scheme;
+use crate::peer::PeerInfo;
+use crate::stream::Stream;
 
 /// The TLS of a server. Clones are handles of the same.
 #[derive(Clone)]
@@ -72,23 +68,26 @@ impl TlsAcceptor {
     }
 
     /// The server's part of the handshake.
-    pub(crate) async fn accept(&self, tcp: TcpStream, info: &PeerInfo) -> Result<Stream, TlsFailure> {
-        // TLS begins with 22; MQTT with 16, which rustls would take for a broken record.
-        let mut first = [0];
-        if tcp.peek(&mut first).await.map_err(|error| TlsFailure::Io(Arc::new(error)))? == 1
-            && first[0] == CONNECT
-        {
-            let _ = tokio::time::timeout(LINGER, linger(tcp, &UNEXPECTED_MESSAGE)).await;
-            return Err(TlsFailure::PlainMqtt);
+    pub(crate) async fn accept(&self, stream: Stream) -> Result<Stream, TlsFailure> {
+        if let Some(tcp) = stream.tcp() {
+            // TLS begins with 22; MQTT with 16, which rustls would take for a broken record.
+            let mut first = [0];
+            if tcp.peek(&mut first).await.map_err(|error| TlsFailure::Io(Arc::new(error)))? == 1
+                && first[0] == CONNECT
+            {
+                let _ = tokio::time::timeout(LINGER, linger(stream, &UNEXPECTED_MESSAGE)).await;
+                return Err(TlsFailure::PlainMqtt);
+            }
         }
+        let info = PeerInfo::clone(stream.info());
         let config = Arc::clone(&self.shared.current.read());
-        match tokio_rustls::TlsAcceptor::from(config).accept(tcp).into_fallible().await {
+        match tokio_rustls::TlsAcceptor::from(config).accept(stream).into_fallible().await {
             Ok(stream) => {
-                let info = info.clone().with_tls(info_of(stream.get_ref().1));
+                let info = info.with_scheme(Scheme::Mqtts).with_tls(info_of(stream.get_ref().1));
                 Ok(Stream::from_tls(stream.into(), info))
             }
-            Err((error, tcp)) => {
-                let _ = tokio::time::timeout(LINGER, linger(tcp, &[])).await;
+            Err((error, stream)) => {
+                let _ = tokio::time::timeout(LINGER, linger(stream, &[])).await;
                 Err(TlsFailure::of_handshake(error))
             }
         }
@@ -103,34 +102,16 @@ impl fmt::Debug for TlsAcceptor {
 
 /// Says a last word and waits until the peer has read why it is refused. To close while its bytes are unread would make the system take our
 /// alert back.
-async fn linger(mut tcp: TcpStream, last_word: &[u8]) {
+async fn linger(mut stream: Stream, last_word: &[u8]) {
     let (mut scratch, mut left) = ([0; 1024], MOST_LINGERED);
-    if tcp.write_all(last_word).await.is_err() || tcp.shutdown().await.is_err() {
+    if stream.write_all(last_word).await.is_err() || stream.shutdown().await.is_err() {
         return;
     }
-    while let Ok(read @ 1..) = tcp.read(&mut scratch).await {
+    while let Ok(read @ 1..) = stream.read(&mut scratch).await {
         left = left.saturating_sub(read);
         if left == 0 {
             return;
         }
-    }
-}
-
-/// A TCP listener whose streams still have to shake hands.
-#[derive(Debug)]
-pub(crate) struct TlsListener {
-    pub(crate) tcp: TcpAcceptor,
-    pub(crate) tls: TlsAcceptor,
-}
-
-impl Listener for TlsListener {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let (tcp, info) = ready!(self.tcp.poll_tcp(cx))?;
-        Poll::Ready(Ok(Stream::before_tls(tcp, self.tls.clone(), info.with_scheme(Scheme::Mqtts))))
-    }
-
-    fn local_address(&self) -> Address {
-        self.tcp.local_address().with_scheme(Scheme::Mqtts)
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
 
 use super::material::{Certificates, PrivateKey};
 use super::provider::{Versions, info_of, other, provider};
@@ -16,7 +15,8 @@ use super::verify_server::Trust;
 use super::{ServerVerification, TlsFailure, TlsOptionsError, TlsVersion};
 use crate::address::{Address, Scheme};
 use crate::error::TransportError;
-use crate::stream::{PeerInfo, Stream};
+use crate::peer::PeerInfo;
+use crate::stream::Stream;
 
 /// How a client does TLS.
 ///
@@ -176,21 +176,22 @@ pub(super) fn add_roots(
     Ok(())
 }
 
-/// Checks the options, connects with `tcp`, and shakes hands.
+/// Checks the options, gets a stream with `socket`, and shakes hands over it.
 pub(crate) async fn connect(
     address: &Address,
     options: &TlsClientOptions,
-    tcp: impl Future<Output = Result<(TcpStream, PeerInfo), TransportError>>,
+    socket: impl Future<Output = Result<Stream, TransportError>>,
 ) -> Result<Stream, TransportError> {
     let (name, config) = (options.name_for(address)?, options.config().await?);
     if matches!(options.trust, Trust::Anybody) {
         tracing::warn!(%address, "any certificate is accepted: this connection is not protected against anybody on the way");
     }
-    let (tcp, info) = tcp.await?;
-    match tokio_rustls::TlsConnector::from(config).connect(name, tcp).await {
+    let stream = socket.await?;
+    let info = PeerInfo::clone(stream.info()).with_scheme(Scheme::Mqtts);
+    match tokio_rustls::TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => {
             let agreed = info_of(stream.get_ref().1);
-            Ok(Stream::from_tls(stream.into(), info.with_scheme(Scheme::Mqtts).with_tls(agreed)))
+            Ok(Stream::from_tls(stream.into(), info.with_tls(agreed)))
         }
         Err(error) => {
             let address = address.clone().without_credentials();

@@ -28,8 +28,6 @@ mod verify_server;
 #[cfg(feature = "tls")]
 pub use self::acceptor::TlsAcceptor;
 #[cfg(feature = "tls")]
-pub(crate) use self::acceptor::TlsListener;
-#[cfg(feature = "tls")]
 pub use self::client::TlsClientOptions;
 #[cfg(feature = "tls")]
 pub(crate) use self::client::connect;
