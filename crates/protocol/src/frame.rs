@@ -179,17 +179,35 @@ impl Frame {
     /// if it is not known yet. `has_properties` is what the receiver's version says.
     #[inline]
     pub fn wire_len(&self, head: &Head<'_>, has_properties: bool) -> usize {
-        publish::wire_len(&self.parts(head, has_properties))
+        publish::wire_len(self.body_len(head, has_properties))
+    }
+
+    /// The length behind the fixed header of the PUBLISH with this head.
+    #[inline]
+    pub(crate) fn body_len(&self, head: &Head<'_>, has_properties: bool) -> usize {
+        self.parts(head, has_properties).body_len()
     }
 
     /// Appends the whole PUBLISH with this head. Its length must be within what MQTT can express, which
     /// [`wire_len`](Self::wire_len) and the receiver's Maximum Packet Size tell.
     #[inline]
     pub fn write(&self, head: &Head<'_>, has_properties: bool, out: &mut impl Output) {
+        self.write_sized(head, has_properties, self.body_len(head, has_properties), out);
+    }
+
+    /// As [`write`](Self::write), where the length behind the fixed header is known.
+    #[inline]
+    pub(crate) fn write_sized(
+        &self,
+        head: &Head<'_>,
+        has_properties: bool,
+        body_len: usize,
+        out: &mut impl Output,
+    ) {
         let parts = self.parts(head, has_properties);
         match self.large_payload() {
-            None => publish::write(&parts, out.bytes()),
-            Some(payload) => publish::write_shared(&parts, payload, out),
+            None => publish::write(&parts, body_len, out.bytes()),
+            Some(payload) => publish::write_shared(&parts, body_len, payload, out),
         }
     }
 

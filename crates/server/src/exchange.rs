@@ -93,7 +93,12 @@ impl Exchange {
             return self.receive_publish(now, frame, out);
         }
         match self.machine.receive(now, frame, out).map_err(End::Violated)? {
-            Received::Handled | Received::Acked(_) => Ok(()),
+            Received::Handled => Ok(()),
+            // Moved out, so that what is dropped is known to be this variant.
+            Received::Acked(acked) => {
+                drop(acked);
+                Ok(())
+            }
             Received::Subscribe(subscribe) => {
                 self.hand_over(now);
                 self.subscribe(subscribe, out);

@@ -10,7 +10,7 @@ use crate::error::Violation;
 use crate::frame::{Frame, Head};
 use crate::outbound::Outbound;
 use crate::output::Output;
-use crate::packet::{PacketType, ack};
+use crate::packet::{PacketType, ack, publish};
 use crate::packet_id::PacketId;
 use crate::qos::QoS;
 use crate::reason_code::ReasonCode;
@@ -39,9 +39,7 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
             Err(refusal) => return Err(refusal.of(message)),
         };
         let Some(id) = self.session.outgoing.next_id() else { return Err(NotSent::NoQuota(message)) };
-        // The alias comes last: choosing it counts as sending it.
-        let head = Head { packet_id: Some(id), alias: self.alias(&message.frame, length), ..head };
-        message.frame.write(&head, self.limits.version.has_properties(), out);
+        self.write(&Head { packet_id: Some(id), ..head }, &message.frame, length, out);
         self.sent += 1;
         self.session.outgoing.insert(id, message);
         Ok(())
@@ -66,8 +64,7 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
             Ok(length) => length,
             Err(refusal) => return Err(refusal.of(message.clone())),
         };
-        let head = Head { alias: self.alias(&message.frame, length), ..head };
-        message.frame.write(&head, self.limits.version.has_properties(), out);
+        self.write(&head, &message.frame, length, out);
         Ok(())
     }
 
@@ -191,7 +188,18 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
         self.backlog = Vec::new();
     }
 
-    /// The length of a new message without an alias, or why it cannot be sent.
+    /// Writes a new message whose body has `length` bytes without an alias.
+    #[inline]
+    fn write(&mut self, head: &Head<'_>, frame: &Frame, length: usize, out: &mut impl Output) {
+        let has_properties = self.limits.version.has_properties();
+        // The alias comes last: choosing it counts as sending it.
+        match self.alias(frame, length) {
+            None => frame.write_sized(head, has_properties, length, out),
+            alias => frame.write(&Head { alias, ..*head }, has_properties, out),
+        }
+    }
+
+    /// The length of the body of a new message without an alias, or why it cannot be sent.
     #[inline]
     fn check(&self, head: &Head<'_>, frame: &Frame) -> Result<usize, Refusal> {
         let (version, peer) = (self.limits.version, &self.limits.peer);
@@ -201,24 +209,25 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
         if head.retain && !peer.retain_available {
             return Err(Refusal::NotOffered(ReasonCode::RetainNotSupported));
         }
-        let length = frame.wire_len(head, version.has_properties());
-        if length > peer.maximum_packet_size as usize {
+        let length = frame.body_len(head, version.has_properties());
+        if publish::wire_len(length) > peer.maximum_packet_size as usize {
             return Err(Refusal::TooLarge);
         }
         Ok(length)
     }
 
-    /// How to write the topic of a message that has `length` bytes without an alias.
+    /// How to write the topic of a message whose body has `length` bytes without an alias.
     #[inline]
     fn alias(&mut self, frame: &Frame, length: usize) -> Option<Alias> {
+        if self.limits.peer.topic_alias_maximum == 0 { None } else { self.choose_alias(frame, length) }
+    }
+
+    fn choose_alias(&mut self, frame: &Frame, length: usize) -> Option<Alias> {
         let peer = &self.limits.peer;
-        if peer.topic_alias_maximum == 0 {
-            return None;
-        }
         let aliases =
             self.outbound.get_or_insert_with(|| Box::new(OutboundAliases::new(peer.topic_alias_maximum)));
         // An assignment makes the packet a little larger.
-        if length + ALIAS_BYTES <= peer.maximum_packet_size as usize {
+        if publish::wire_len(length) + ALIAS_BYTES <= peer.maximum_packet_size as usize {
             aliases.choose(frame.topic_bytes())
         } else {
             aliases.find(frame.topic_bytes())

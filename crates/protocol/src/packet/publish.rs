@@ -124,7 +124,8 @@ impl<'a> PublishRef<'a> {
             self.properties.forwarded(&mut filtered);
             &filtered
         };
-        write(&head.parts(self.topic.as_bytes(), properties, self.payload, has_properties), out);
+        let parts = head.parts(self.topic.as_bytes(), properties, self.payload, has_properties);
+        write(&parts, parts.body_len(), out);
     }
 
     #[inline]
@@ -239,7 +240,7 @@ impl Publish {
         if length > varint::MAX as usize {
             return Err(EncodeError::TooLarge { length });
         }
-        write(&parts, out);
+        write(&parts, length, out);
         Ok(())
     }
 }
@@ -279,7 +280,7 @@ impl Parts<'_> {
 
     /// The bytes behind the fixed header.
     #[inline]
-    fn body_len(&self) -> usize {
+    pub(crate) fn body_len(&self) -> usize {
         // By the QoS, so that the length can be told before there is an id.
         let packet_id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
         let properties = if self.has_properties { with_length(self.properties_len()) } else { 0 };
@@ -287,24 +288,24 @@ impl Parts<'_> {
     }
 }
 
-/// The length of the whole packet, fixed header included. It may be more than MQTT can express.
+/// The length of the whole packet with a body of this length, fixed header included. It may be more than MQTT can
+/// express.
 #[inline]
-pub(crate) fn wire_len(parts: &Parts<'_>) -> usize {
-    1 + with_length(parts.body_len())
+pub(crate) fn wire_len(body_len: usize) -> usize {
+    1 + with_length(body_len)
 }
 
 /// Appends a whole packet, for which it reserves once. The body must not be longer than 268,435,455 bytes.
 #[inline]
-pub(crate) fn write(parts: &Parts<'_>, out: &mut Vec<u8>) {
-    let body_len = parts.body_len();
+pub(crate) fn write(parts: &Parts<'_>, body_len: usize, out: &mut Vec<u8>) {
     out.reserve(1 + with_length(body_len));
     write_head(parts, body_len, out);
     out.extend_from_slice(parts.payload);
 }
 
 /// Appends a packet whose payload is shared.
-pub(crate) fn write_shared(parts: &Parts<'_>, payload: &Bytes, out: &mut impl Output) {
-    write_head(parts, parts.body_len(), out.bytes());
+pub(crate) fn write_shared(parts: &Parts<'_>, body_len: usize, payload: &Bytes, out: &mut impl Output) {
+    write_head(parts, body_len, out.bytes());
     out.share(payload);
 }
 

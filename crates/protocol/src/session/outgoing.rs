@@ -291,19 +291,25 @@ impl Outgoing {
     }
 
     /// A sequence number behind all others. Where the numbers end, the entries are numbered anew in their order.
+    #[inline]
     fn take_sequence(&mut self) -> u32 {
         if self.next_sequence == u32::MAX {
-            let mut entries: Vec<&mut Entry> = self.slots.iter_mut().flatten().collect();
-            entries.sort_unstable_by_key(|entry| entry.sequence);
-            self.next_sequence = 0;
-            for entry in entries {
-                entry.sequence = self.next_sequence;
-                self.next_sequence += 1;
-            }
+            self.renumber();
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         sequence
+    }
+
+    #[cold]
+    fn renumber(&mut self) {
+        let mut entries: Vec<&mut Entry> = self.slots.iter_mut().flatten().collect();
+        entries.sort_unstable_by_key(|entry| entry.sequence);
+        self.next_sequence = 0;
+        for entry in entries {
+            entry.sequence = self.next_sequence;
+            self.next_sequence += 1;
+        }
     }
 
     /// Leaves at least one slot free, as far as there are ids.

@@ -85,66 +85,38 @@ impl Publisher {
             Some(position) => position,
             None => self.find_route(broker, publication.topic, now),
         };
-        let route = self.routes.get(position);
+        let Self { run, routes, after, .. } = self;
+        let route = routes.get(position);
         let receivers = route.targets.len() + route.groups.len();
         if receivers == 0 {
             return 0;
         }
-        if !self.run.takes(route, publication) {
-            self.hand_over(now);
-            let route = self.routes.get(position);
-            return deliver_each(broker, route, publication, now, &mut self.after);
+        if !run.takes(route, publication) {
+            run.hand_over(routes, now, after);
+            return deliver_each(broker, route, publication, now, after);
         }
-        if self.run.is_empty() || self.run.route != position {
-            self.hand_over(now);
-            if !self.run.has_memory() {
-                self.run.borrow();
+        if run.is_empty() || run.route != position {
+            run.hand_over(routes, now, after);
+            if !run.has_memory() {
+                run.borrow();
             }
-            self.run.route = position;
+            run.route = position;
         }
-        self.run.add(self.routes.get(position), publication);
+        run.add(route, publication);
         receivers
     }
 
     /// Hands over what is still in the run. To be followed by [`After::wake`] when no lock is held.
     pub(crate) fn settle(&mut self, broker: &Broker, now: Moment) {
-        self.hand_over(now);
+        self.run.hand_over(&self.routes, now, &mut self.after);
         self.run.give_back();
         broker.counters.add_dropped(self.after.take_dropped());
     }
 
     fn find_route(&mut self, broker: &Broker, topic: &str, now: Moment) -> usize {
         // Positions may change.
-        self.hand_over(now);
+        self.run.hand_over(&self.routes, now, &mut self.after);
         self.routes.insert(broker.route(topic, self.key))
-    }
-
-    fn hand_over(&mut self, now: Moment) {
-        let Self { run, routes, after, .. } = self;
-        if run.is_empty() {
-            return;
-        }
-        let mut kept = mem::take(&mut run.kept);
-        let targets = &routes.get(run.route).targets;
-        for (index, target) in targets.iter().enumerate() {
-            let slot = &target.subscriber;
-            let profile = slot.profile();
-            let (bytes, count) = run.finished_for(profile);
-            if count == 0 && kept.is_empty() && !profile.connected {
-                continue;
-            }
-            if profile.connected && count < run.count {
-                after.refused(slot, run.count - count);
-            }
-            let pushed = if index + 1 == targets.len() {
-                slot.mailbox.push_batch(profile.epoch, &bytes, count, kept.drain(..))
-            } else {
-                slot.mailbox.push_batch(profile.epoch, &bytes, count, kept.iter().cloned())
-            };
-            after.note(slot, profile.epoch, pushed, now);
-        }
-        run.kept = kept;
-        run.clear();
     }
 }
 
@@ -186,6 +158,34 @@ impl Run {
             }
         }
         self.count += 1;
+    }
+
+    /// Puts the messages into the mailboxes of the targets.
+    fn hand_over(&mut self, routes: &Routes, now: Moment, after: &mut After) {
+        if self.is_empty() {
+            return;
+        }
+        let mut kept = mem::take(&mut self.kept);
+        let targets = &routes.get(self.route).targets;
+        for (index, target) in targets.iter().enumerate() {
+            let slot = &target.subscriber;
+            let profile = slot.profile();
+            let (bytes, count) = self.finished_for(profile);
+            if count == 0 && kept.is_empty() && !profile.connected {
+                continue;
+            }
+            if profile.connected && count < self.count {
+                after.refused(slot, self.count - count);
+            }
+            let pushed = if index + 1 == targets.len() {
+                slot.mailbox.push_batch(profile.epoch, &bytes, count, kept.drain(..))
+            } else {
+                slot.mailbox.push_batch(profile.epoch, &bytes, count, kept.iter().cloned())
+            };
+            after.note(slot, profile.epoch, pushed, now);
+        }
+        self.kept = kept;
+        self.clear();
     }
 
     /// The finished packets that a receiver gets, and how many they are.
