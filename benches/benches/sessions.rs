@@ -32,7 +32,7 @@ impl Pair {
         let connect = Connect { version, ..Connect::default() };
         let limits = Limits::for_server(&connect, &Offer::default());
         let (mut up, mut spare) = (Vec::new(), Vec::new());
-        let mut client = ClientConnection::new(connect, Box::default(), NOW, &mut up).unwrap();
+        let mut client = ClientConnection::new(&connect, Box::default(), NOW, &mut up).unwrap();
         let connack = samples::encoded(&Packet::ConnAck(Box::default()), version);
         let connected = client.receive(NOW, &connack, &mut spare).unwrap();
         assert!(matches!(connected, Received::Connected(_)));

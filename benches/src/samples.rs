@@ -67,6 +67,11 @@ pub fn id(number: u16) -> PacketId {
     PacketId::from(NonZeroU16::new(number).unwrap())
 }
 
+/// Topics as long as [`topics`], many below the same level, where those are alone below theirs.
+pub fn siblings(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("site/{}/temperature/{number:09}", number % 100))
+}
+
 /// Topics of a site with devices, each different.
 pub fn topics(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("site/{}/device/{number}/temperature", number % 100))

@@ -4,7 +4,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
-use gantline::{Address, ServerOptions};
+use gantline::ServerOptions;
 use tracing_subscriber::filter::Targets;
 
 use crate::bench::args::Bench;
@@ -36,9 +36,8 @@ pub(crate) enum Command {
 /// `gantline serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen, mqtt:// or mqtts://; may be given more than once. Port 0 takes a free one
-    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
-    pub(crate) listen: Vec<Address>,
+    #[command(flatten)]
+    pub(crate) listeners: crate::listeners::Listeners,
 
     /// Threads that serve connections [default: the number of cores]
     #[arg(long, value_name = "N")]

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod descriptors;
+mod listeners;
 mod serve;
 mod signals;
 #[cfg(feature = "tls")]

@@ -39,14 +39,12 @@ async fn serve(arguments: &Serve, workers: &Workers) -> Result<(), Failure> {
     handles.extend(workers.handles.iter().cloned());
     // Before the first line on stdout: whoever reads it may send a signal at once.
     let mut signals = Signals::listen().map_err(Failure::Runtime)?;
-    let mut server = Server::new(arguments.limits.server_options()).workers(handles);
-    for address in &arguments.listen {
-        server = server.listen(address.clone());
-    }
+    let server = Server::new(arguments.limits.server_options()).workers(handles);
+    let server = arguments.listeners.apply(server);
     #[cfg(feature = "tls")]
     let (mut renewals, server) = {
         // Without TLS there is nothing to renew, and SIGHUP means what it always does.
-        let renewals = arguments.tls.cert.is_some().then(Renewals::listen).transpose();
+        let renewals = arguments.tls.is_wanted().then(Renewals::listen).transpose();
         (renewals.map_err(Failure::Runtime)?, arguments.tls.apply(server))
     };
     let server = server.start().await.map_err(Failure::Start)?;

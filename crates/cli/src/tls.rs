@@ -1,31 +1,53 @@
 //! The flags of TLS, and SIGHUP, which reads the files behind them again.
 //!
-//! Relates to: `gantline::server::TlsServerOptions`, which they set. Leaves out: watching the files; who renews a
-//! certificate sends the signal.
+//! Relates to: `gantline::server::TlsServerOptions`, which they set and which says more. Leaves out: looking whether the files
+//! have changed, which is the library's.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{ArgGroup, Args, value_parser};
+#[cfg(feature = "pfx")]
+use gantline::server::KeyPassword;
 use gantline::{
     RunningServer, Server,
-    server::{Certificates, ClientCertificates, PrivateKey, TlsServerOptions},
+    server::{Certificates, ClientCertificates, PrivateKey, TlsIdentity, TlsServerOptions},
 };
 
 /// TLS of `mqtts://` listeners.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "TLS")]
+#[command(next_help_heading = "TLS", group = identity())]
 pub(crate) struct Tls {
     /// The server's certificate and those that lead to its CA, PEM or DER; for mqtts:// listeners. On Unix,
     /// SIGHUP reads the files of TLS again
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
 
-    /// The private key of the certificate, PEM or DER, without a password
+    /// The private key of the certificate, PEM or DER
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
 
+    /// The password of the private key is in this file
+    #[cfg(feature = "pfx")]
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) key_password_file: Option<PathBuf>,
+
+    /// The server's certificate, those that lead to its CA, and the private key in one file, PKCS#12; instead of
+    /// --cert and --key
+    #[cfg(feature = "pfx")]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pfx: Option<PathBuf>,
+
+    /// The password of the PKCS#12 file is in this file [default: no password]
+    #[cfg(feature = "pfx")]
+    #[arg(long, value_name = "FILE", requires = "pfx")]
+    pub(crate) pfx_password_file: Option<PathBuf>,
+
+    /// Look that often whether the files of TLS have changed, and read them again
+    #[arg(long, value_name = "SECONDS", requires = "identity", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) watch_certificates: Option<u64>,
+
     /// Ask clients for certificates and trust those of this CA; clients without one are let in
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", requires = "identity")]
     pub(crate) client_ca: Option<PathBuf>,
 
     /// Let no client in that has no certificate of the client CA
@@ -33,12 +55,22 @@ pub(crate) struct Tls {
     pub(crate) require_client_cert: bool,
 }
 
+/// What says who the server is: one of these.
+fn identity() -> ArgGroup {
+    let group = ArgGroup::new("identity").arg("cert");
+    if cfg!(feature = "pfx") { group.arg("pfx") } else { group }
+}
+
 impl Tls {
+    /// Whether there is TLS at all.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.identity().is_some()
+    }
+
     /// Gives the server what the flags say.
     pub(crate) fn apply(&self, server: Server) -> Server {
-        // The command line takes both or neither.
-        let (Some(cert), Some(key)) = (&self.cert, &self.key) else { return server };
-        let mut options = TlsServerOptions::new(Certificates::file(cert), PrivateKey::file(key));
+        let Some(identity) = self.identity() else { return server };
+        let mut options = TlsServerOptions::with_identity(identity);
         if let Some(ca) = &self.client_ca {
             let wanted = if self.require_client_cert {
                 ClientCertificates::Required
@@ -47,7 +79,26 @@ impl Tls {
             };
             options = options.client_ca(Certificates::file(ca)).client_certificates(wanted);
         }
+        if let Some(seconds) = self.watch_certificates {
+            options = options.watch_files(Duration::from_secs(seconds));
+        }
         server.tls(options)
+    }
+
+    fn identity(&self) -> Option<TlsIdentity> {
+        #[cfg(feature = "pfx")]
+        if let Some(pfx) = &self.pfx {
+            let password = self.pfx_password_file.as_ref().map_or_else(|| "".into(), KeyPassword::file);
+            return Some(TlsIdentity::pfx_file(pfx, password));
+        }
+        // The command line takes both or neither.
+        let key = PrivateKey::file(self.key.as_ref()?);
+        #[cfg(feature = "pfx")]
+        let key = match &self.key_password_file {
+            Some(password) => key.password(KeyPassword::file(password)),
+            None => key,
+        };
+        Some(TlsIdentity::new(Certificates::file(self.cert.as_ref()?), key))
     }
 }
 

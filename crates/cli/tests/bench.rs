@@ -56,8 +56,9 @@ fn assert_no_faults(report: &str) {
 #[test]
 fn traffic_of_all_shapes_arrives() {
     let broker = Running::serve(1, &[]);
-    let shapes: [&[&str]; 7] = [
+    let shapes: [&[&str]; 8] = [
         &["p2p", "--publishers", "2", "--qos", "0", "--mqtt", "3.1"],
+        &["p2p", "--publishers", "4", "--qos", "1", "--cross"],
         &["p2p", "--publishers", "2", "--qos", "1", "--window", "1", "--payload", "70000"],
         &["p2p", "--publishers", "2", "--qos", "2", "--mqtt", "5.0", "--user-properties", "3"],
         &["fan-in", "--publishers", "5", "--qos", "1"],
@@ -156,6 +157,8 @@ fn a_relay_is_broker_enough() {
         assert_positive(&report, &RATE);
         assert_no_faults(&report);
     }
+    let connects = ["connect", "--connections", "20", "--rounds", "2", "--settle", "0"];
+    assert_positive(&measure(&relay.urls[0], &connects), &["round_2_connects_per_second"]);
     let refused = bench(&relay.urls[0], &["fan-in", "--qos", "1"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("did not grant QoS 1"));

@@ -13,17 +13,18 @@ use gantline_protocol::{
 };
 
 use crate::error::AuthenticationFailure;
+use crate::options::Credentials;
 
 /// What a connection authenticates with.
 #[derive(Clone, Debug)]
 pub(crate) struct Authentication {
     method: Arc<dyn AuthenticationMethod>,
-    user_name: Option<String>,
+    credentials: Credentials,
 }
 
 impl Authentication {
-    pub(crate) fn new(method: Arc<dyn AuthenticationMethod>, user_name: Option<String>) -> Self {
-        Self { method, user_name }
+    pub(crate) fn new(method: Arc<dyn AuthenticationMethod>, credentials: Credentials) -> Self {
+        Self { method, credentials }
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -36,7 +37,7 @@ impl Authentication {
         client_id: Option<&ClientId>,
     ) -> Result<(Conversation, Option<Bytes>), AuthenticationFailure> {
         let client_id = client_id.map_or("", ClientId::as_str);
-        let context = AuthenticationContext::new(client_id, self.user_name.as_deref());
+        let context = AuthenticationContext::new(client_id, self.credentials.name());
         let mut exchange = self.method.begin(&context);
         match exchange.step(None).await {
             AuthenticationStep::Continue(data) | AuthenticationStep::Done(data) => {

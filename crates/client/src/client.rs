@@ -61,7 +61,12 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects over a stream that is open already, whatever it is. The address of the options is not used.
+    /// Connects over a stream that is open already, whatever it is: a tunnel, a serial line, one end of
+    /// [`memory::pair`](gantline_transport::memory::pair). See [`Stream::from_io`].
+    ///
+    /// If the options have an address, what its scheme puts on top of a socket runs over the stream: TLS for `mqtts://`, say, with
+    /// the host of the address as the name of the server. Options without an address
+    /// ([`ConnectOptions::default`]) take the stream as it is. Cancel safe; the stream is closed then.
     ///
     /// # Errors
     ///
@@ -84,7 +89,7 @@ impl Client {
         connecting::connect(self.shared(), None).await
     }
 
-    /// As [`reconnect`](Self::reconnect), over a stream that is open already.
+    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with).
     ///
     /// # Errors
     ///

@@ -15,13 +15,14 @@ use gantline_protocol::{
 use gantline_transport::{Framed, Stream, TlsFailure, TransportError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::authentication::Conversation;
+use crate::authentication::{Authentication, Conversation};
 use crate::dispatch::Effects;
 use crate::driver::Driver;
 use crate::error::{AuthenticationFailure, ConnectError, ConnectStage, Refusal};
 use crate::event::{ConnectionInfo, Event};
-use crate::options::{ConnectOptions, OptionsError};
+use crate::options::{ConnectOptions, OptionsError, check_credentials};
 use crate::session::Lease;
 use crate::shared::Shared;
 
@@ -74,24 +75,27 @@ async fn attempt(
     let claimed = timeout_at(deadline, Lease::claim(shared, options)).await;
     let (lease, plan) = claimed.map_err(|_| ConnectError::AlreadyConnected)??;
     let timed_out = |waiting_for| ConnectError::TimedOut { limit: options.connect_timeout, waiting_for };
-    let (mut conversation, data) = match options.credentials() {
+    let asked = timeout_at(deadline, options.ask_credentials(plan.client_id.as_ref())).await;
+    let asked = asked.map_err(|_| timed_out(ConnectStage::Credentials))?;
+    let credentials = asked.map_err(|cause| ConnectError::CredentialsUnavailable(cause.into()))?;
+    check_credentials(&credentials, version)?;
+    let method = options.method_for(&credentials);
+    let (mut conversation, data) = match &method {
         None => (None, None),
-        Some(credentials) => {
-            let begun = timeout_at(deadline, credentials.begin(plan.client_id.as_ref())).await;
+        Some(method) => {
+            let begun = timeout_at(deadline, method.begin(plan.client_id.as_ref())).await;
             let (conversation, data) = begun.map_err(|_| timed_out(ConnectStage::Authentication))??;
             (Some(conversation), data)
         }
     };
-    let mut stream = match stream {
-        Some(stream) => stream,
-        None => {
-            timeout_at(deadline, reach(options)).await.map_err(|_| timed_out(ConnectStage::Transport))??
-        }
-    };
-    let mut connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start);
+    let reached = timeout_at(deadline, reach(options, stream)).await;
+    let mut stream = reached.map_err(|_| timed_out(ConnectStage::Transport))??;
+    let mut request = Zeroizing::new(Vec::with_capacity(ROOM));
+    let mut connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start, &credentials);
     connect.properties.authentication_data = data;
-    let mut request = Vec::new();
-    let mut machine = ClientConnection::new(connect, lease, shared.clock.now(), &mut request)?;
+    let machine = ClientConnection::new(&connect, lease, shared.clock.now(), &mut request);
+    connect.user_name.zeroize();
+    let mut machine = machine?;
     let maximum = options.maximum_packet_size;
     let mut stage = ConnectStage::Answer;
     let answered = timeout_at(deadline, async {
@@ -109,13 +113,23 @@ async fn attempt(
     let frame = answered.map_err(|error| of_handshake(error, options))?;
     let mut framed = Framed::new(stream, options.maximum_packet_size);
     let connected = answer_of(&mut machine, shared.clock.now(), &frame, framed.out())?;
-    complete(shared, options, framed, machine, connected, plan.clean_start);
+    complete(shared, options, framed, machine, connected, method, plan.clean_start);
     Ok(())
 }
 
-async fn reach(options: &ConnectOptions) -> Result<Stream, ConnectError> {
-    let address = options.address.as_ref().ok_or(OptionsError::NoAddress)?;
-    Ok(gantline_transport::connect(address, &options.dial).await?)
+/// Gets a stream that leads to the server, over the given one if there is one.
+async fn reach(options: &ConnectOptions, stream: Option<Stream>) -> Result<Stream, ConnectError> {
+    match (stream, &options.address) {
+        (None, None) => Err(OptionsError::NoAddress.into()),
+        (None, Some(address)) => Ok(gantline_transport::connect(address, &options.dial).await?),
+        (Some(stream), Some(address)) => {
+            Ok(gantline_transport::connect_over(stream, address, &options.dial).await?)
+        }
+        (Some(_), None) if options.proxied => {
+            Err(TransportError::OptionOverStream { option: "proxy" }.into())
+        }
+        (Some(stream), None) => Ok(stream),
+    }
 }
 
 /// In TLS 1.3 a server judges our certificate after our part of the handshake; what it says then is a failure to reach it.
@@ -166,6 +180,7 @@ impl Talk<'_> {
                 // By now it is known that it does.
                 ConnectError::NotMqtt(violation) => ConnectError::ServerViolated(violation),
                 ConnectError::NeedsTls => unexpected(PacketType::Connect),
+                ConnectError::NeedsWebSocket => unexpected(PacketType::PubAck),
                 error => error,
             })?;
         }
@@ -234,6 +249,9 @@ fn missing(frame: &[u8], maximum: u32) -> Result<u64, ConnectError> {
     if *first == TLS_ALERT {
         return Err(ConnectError::NeedsTls);
     }
+    if *first == HTTP {
+        return Err(ConnectError::NeedsWebSocket);
+    }
     let violation = match PacketType::from_u8(first >> 4) {
         Some(PacketType::ConnAck | PacketType::Auth) if first & 0xF == 0 => None,
         Some(kind) => Some(Violation::new(Rule::UnexpectedPacket).in_packet(kind)),
@@ -259,6 +277,7 @@ fn complete(
     framed: Framed,
     mut machine: ClientConnection<Lease>,
     connected: Box<Connected>,
+    method: Option<Authentication>,
     clean_start: bool,
 ) {
     let Connected { connack, lost } = *connected;
@@ -267,7 +286,7 @@ fn complete(
     // Where the version cannot say whether the session was present, it is as we asked.
     let resumed = if version.has_session_present() { connack.session_present } else { !clean_start };
     let info = Arc::new(ConnectionInfo { connack, lost: lost.len() });
-    machine.session_mut().opened(Arc::clone(&info), version, options.credentials(), resumable);
+    machine.session_mut().opened(Arc::clone(&info), version, method, resumable);
     let mut effects = Effects { events: vec![Event::Connected(info)], ..Effects::default() };
     shared.pending.lock().abandon(lost.iter().map(|lost| lost.tag));
     let mut dispatch = shared.dispatch.lock();
@@ -324,9 +343,13 @@ fn refused(reason: ReasonCode, properties: ConnAckProperties) -> ConnectError {
 
 /// The first byte of every CONNACK.
 const CONNACK: u8 = 0x20;
+/// The first byte of what a WebSocket server answers to MQTT: that of PUBACK with flags that it does not have.
+const HTTP: u8 = b'H';
 /// The first byte of what a TLS server answers to MQTT.
 const TLS_ALERT: u8 = 0x15;
 /// A fixed header.
 const SHORTEST_PACKET: u64 = 2;
+/// For a CONNECT as it usually is: a buffer that grows leaves a copy behind.
+const ROOM: usize = 4096;
 /// Thirty years.
 const AGES: Duration = Duration::from_secs(30 * 365 * 86_400);

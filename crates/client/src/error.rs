@@ -27,6 +27,10 @@ pub enum ConnectError {
     /// A field of CONNECT cannot be expressed. Nothing was sent.
     #[error("CONNECT cannot be written: {0}")]
     Unwritable(#[from] EncodeError),
+    /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options failed. Nothing was sent, and
+    /// the server is not to blame.
+    #[error("our credentials provider failed: {0}")]
+    CredentialsUnavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// This handle is connected. Disconnect first.
     #[error("the client is connected already")]
     AlreadyConnected,
@@ -54,6 +58,9 @@ pub enum ConnectError {
     /// The server answered in TLS: it wants TLS on this port.
     #[error("the server wants TLS on this port: use mqtts://")]
     NeedsTls,
+    /// The server answered in HTTP: it wants WebSocket on this port.
+    #[error("the server speaks HTTP on this port: if it is one of WebSocket, use ws://")]
+    NeedsWebSocket,
     /// What came back is not an answer to CONNECT: the port belongs to some other protocol.
     #[error("the peer does not speak MQTT: {0}")]
     NotMqtt(Violation),
@@ -74,7 +81,9 @@ pub enum ConnectError {
 /// How far an attempt to connect had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectStage {
-    /// The name is resolved and the transport set up.
+    /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options was asked.
+    Credentials,
+    /// The name is resolved and the transport set up, through a proxy if there is one.
     Transport,
     /// CONNECT was sent, or AUTH.
     Answer,
@@ -85,6 +94,7 @@ pub enum ConnectStage {
 impl fmt::Display for ConnectStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Credentials => "our credentials provider did not answer",
             Self::Transport => "the host did not answer",
             Self::Answer => "the server did not answer CONNECT",
             Self::Authentication => "our authentication method did not finish its step",

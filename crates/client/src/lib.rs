@@ -43,6 +43,8 @@
 //! a message costs no channel.
 
 mod authentication;
+#[cfg(feature = "aws-iot")]
+pub mod aws_iot;
 mod client;
 mod command;
 mod connecting;
@@ -67,9 +69,18 @@ pub use gantline_protocol::{
 pub use gantline_protocol::{
     ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
 };
-pub use gantline_transport::{Address, Stream, TcpOptions, TlsFailure, TransportError};
+#[cfg(feature = "pfx")]
+pub use gantline_transport::KeyPassword;
+#[cfg(feature = "websocket")]
+pub use gantline_transport::WebSocketClientOptions;
+pub use gantline_transport::{
+    Address, Proxy, ProxyFailure, SocksRefusal, Stream, TcpOptions, TlsFailure, TransportError,
+    WebSocketFailure, WebSocketInfo, WebSocketOptionsError,
+};
 #[cfg(feature = "tls")]
-pub use gantline_transport::{Certificates, PrivateKey, ServerVerification, TlsClientOptions, TlsVersion};
+pub use gantline_transport::{
+    Certificates, PrivateKey, ServerVerification, TlsClientOptions, TlsIdentity, TlsVersion,
+};
 
 pub use self::client::Client;
 pub use self::error::{
@@ -79,7 +90,9 @@ pub use self::error::{
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;
-pub use self::options::{ConnectOptions, OptionsError};
+pub use self::options::{
+    ConnectOptions, Credentials, CredentialsProvider, CredentialsRequest, OptionsError, Password,
+};
 pub use self::publish::{Delivery, Publish, Queued};
 pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

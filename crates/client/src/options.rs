@@ -1,27 +1,26 @@
 //! What a client wants of its connection: where to, as whom, on which terms.
 //!
 //! Setters never fail except where a text is parsed. What contradicts something else is found by
-//! [`ConnectOptions::check`], which every connect calls before anything is sent. Leaves out: what the server makes of
-//! it, which is in the [`ConnectionInfo`](crate::ConnectionInfo).
+//! [`ConnectOptions::check`], which every connect calls before anything is sent. The setters of credentials stand in
+//! `options/credentials.rs`, those of the transport in `options/transport.rs`; `options/packet.rs` makes CONNECT of them. Leaves
+//! out: what the server makes of it, which is in the [`ConnectionInfo`](crate::ConnectionInfo).
 
+mod check;
+mod credentials;
 mod error;
+mod packet;
+mod transport;
 
-use std::fmt;
-use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use gantline_protocol::{
-    AuthenticationMethod, ClientId, Connect, ConnectProperties, Message, ProtocolVersion, UserProperties,
-    Will, WillProperties,
-};
-#[cfg(feature = "tls")]
-use gantline_transport::TlsClientOptions;
-use gantline_transport::{Address, DialOptions, TcpOptions};
+use gantline_protocol::{AuthenticationMethod, ClientId, Message, ProtocolVersion, UserProperties};
+use gantline_transport::{Address, DialOptions};
 
+pub(crate) use self::check::check_credentials;
+use self::credentials::Provider;
+pub use self::credentials::{Credentials, CredentialsProvider, CredentialsRequest, Password};
 pub use self::error::OptionsError;
-use crate::authentication::Authentication;
 use crate::inbox::{OnFull, StreamBounds};
 
 /// How to connect. See the setters for what there is and what holds if nothing is said.
@@ -36,8 +35,14 @@ use crate::inbox::{OnFull, StreamBounds};
 pub struct ConnectOptions {
     pub(crate) address: Option<Address>,
     pub(crate) dial: DialOptions,
+    pub(crate) proxied: bool,
     #[cfg(feature = "tls")]
     tls: bool,
+    #[cfg(feature = "websocket")]
+    has_websocket: bool,
+    /// The address with TLS, if its scheme was left out.
+    #[cfg(feature = "websocket")]
+    secure_websocket: Option<Address>,
     pub(crate) version: ProtocolVersion,
     pub(crate) fallback: Option<ProtocolVersion>,
     pub(crate) identity: Identity,
@@ -49,8 +54,8 @@ pub struct ConnectOptions {
     pub(crate) on_full: OnFull,
     pub(crate) output_bounds: StreamBounds,
     keep_alive: u16,
-    user_name: Option<String>,
-    password: Option<Password>,
+    credentials: Credentials,
+    credentials_provider: Option<Provider>,
     authentication: Option<Arc<dyn AuthenticationMethod>>,
     will: Option<Message>,
     will_delay: Option<u32>,
@@ -94,11 +99,8 @@ impl ConnectOptions {
 
     /// Options for the server at this address, with the credentials in it.
     pub fn to(address: Address) -> Self {
-        let credentials = address.credentials();
-        let user_name = credentials.map(|credentials| credentials.user_name().to_owned());
-        let password = credentials.and_then(|credentials| credentials.password());
-        let password = password.map(|password| Password(Bytes::copy_from_slice(password.as_bytes())));
-        Self { address: Some(address.without_credentials()), user_name, password, ..Self::default() }
+        let credentials = address.credentials().map_or_else(Credentials::default, Credentials::of_url);
+        Self { address: Some(address.without_credentials()), credentials, ..Self::default() }
     }
 
     /// Who the client is; the server keeps one session for each client id. Default: an id is generated for the handle
@@ -175,19 +177,6 @@ impl ConnectOptions {
         self
     }
 
-    /// The user name. Default: that of the URL, else none.
-    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
-        self.user_name = Some(user_name.into());
-        self
-    }
-
-    /// The password, any bytes; they are not copied. Only 5.0 allows it without a user name. Never shown by `Debug`.
-    /// Default: that of the URL, else none.
-    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
-        self.password = Some(Password(password.into()));
-        self
-    }
-
     /// The method of extended authentication, such as SCRAM. 5.0 only. Default: none.
     ///
     /// It runs in the future that connects, within the connect time-out: its first step before the network is touched,
@@ -198,7 +187,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The most time for connecting, from the resolution of the name to CONNACK. Default 10 s.
+    /// The most time for connecting, from the resolution of the name to CONNACK; the handshake of TLS and what asks for an
+    /// identity or authenticates are included. Default 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -270,144 +260,9 @@ impl ConnectOptions {
         self
     }
 
-    /// Options of the TCP connection.
-    pub fn tcp(mut self, options: TcpOptions) -> Self {
-        self.dial = self.dial.tcp(options);
-        self
-    }
-
-    /// Options of TLS: whom to trust, a client certificate, and more. For `mqtts://` only; with another address, connecting
-    /// is an error. Default: [`TlsClientOptions::default`], which trusts the well-known CAs.
-    #[cfg(feature = "tls")]
-    pub fn tls(mut self, options: TlsClientOptions) -> Self {
-        self.dial = self.dial.tls(options);
-        self.tls = true;
-        self
-    }
-
     /// Where the server is, without credentials.
     pub const fn address(&self) -> Option<&Address> {
         self.address.as_ref()
-    }
-
-    /// Whether the options fit together and to the version. Connecting begins with it.
-    ///
-    /// # Errors
-    ///
-    /// The first option that does not, by name.
-    pub fn check(&self) -> Result<(), OptionsError> {
-        self.check_for(self.version)
-    }
-
-    /// As [`check`](Self::check), for the version to fall back to.
-    pub(crate) fn check_for(&self, version: ProtocolVersion) -> Result<(), OptionsError> {
-        #[cfg(feature = "tls")]
-        if self.tls && !self.address.as_ref().is_some_and(|address| address.scheme().is_secure()) {
-            return Err(OptionsError::TlsWithoutAddress);
-        }
-        if !version.has_properties() {
-            if let Some(option) = self.needs_properties() {
-                return Err(OptionsError::NotInVersion { option, version });
-            }
-            if self.password.is_some() && self.user_name.is_none() {
-                return Err(OptionsError::PasswordWithoutUserName { version });
-            }
-        }
-        match &self.identity {
-            Identity::Given(id) if !id.fits(version) => Err(OptionsError::ClientIdTooLong { version }),
-            Identity::Assigned if !version.has_session_present() => {
-                Err(OptionsError::NotInVersion { option: "server_assigned_client_id", version })
-            }
-            // Such a server must refuse an empty id whose session is to be kept [MQTT-3.1.3-8].
-            Identity::Assigned if !version.has_properties() && !self.clean_start => {
-                Err(OptionsError::SessionWithoutClientId { version })
-            }
-            Identity::Given(_) | Identity::Generated | Identity::Assigned => Ok(()),
-        }
-    }
-
-    /// The first option that only exists where packets have properties.
-    fn needs_properties(&self) -> Option<&'static str> {
-        let will_has_properties =
-            self.will.as_ref().is_some_and(|will| *will.properties() != Default::default());
-        [
-            ("authentication", self.authentication.is_some()),
-            ("session_expiry", self.session_expiry.is_some()),
-            ("will_delay", self.will_delay.is_some()),
-            ("will (properties)", will_has_properties),
-            ("receive_maximum", self.receive_maximum.is_some()),
-            ("topic_alias_maximum", self.topic_alias_maximum.is_some()),
-            ("request_response_information", self.request_response_information.is_some()),
-            ("request_problem_information", self.request_problem_information.is_some()),
-            ("user_property", !self.user_properties.is_empty()),
-        ]
-        .into_iter()
-        .find_map(|(name, set)| set.then_some(name))
-    }
-
-    /// What a connection authenticates with.
-    pub(crate) fn credentials(&self) -> Option<Authentication> {
-        let method = self.authentication.as_ref()?;
-        Some(Authentication::new(Arc::clone(method), self.user_name.clone()))
-    }
-
-    /// The packet that says all this.
-    pub(crate) fn connect(
-        &self,
-        version: ProtocolVersion,
-        client_id: Option<&ClientId>,
-        clean_start: bool,
-    ) -> Connect {
-        Connect {
-            version,
-            client_id: client_id.map_or_else(String::new, ToString::to_string),
-            clean_start,
-            keep_alive: self.keep_alive,
-            will: self.will.as_ref().map(|will| self.will_packet(will)),
-            user_name: self.user_name.clone(),
-            password: self.password.as_ref().map(|password| password.0.clone()),
-            properties: if version.has_properties() {
-                self.properties()
-            } else {
-                ConnectProperties::default()
-            },
-            bridge: false,
-        }
-    }
-
-    fn properties(&self) -> ConnectProperties {
-        let most = u16::try_from(self.stream_bounds.messages).unwrap_or(u16::MAX);
-        let receive_maximum = self.receive_maximum.unwrap_or(DEFAULT_RECEIVE_MAXIMUM).min(most).max(1);
-        ConnectProperties {
-            session_expiry_interval: self.session_expiry,
-            receive_maximum: NonZeroU16::new(receive_maximum),
-            maximum_packet_size: NonZeroU32::new(self.maximum_packet_size),
-            topic_alias_maximum: Some(self.topic_alias_maximum.unwrap_or(DEFAULT_TOPIC_ALIAS_MAXIMUM)),
-            request_response_information: self.request_response_information,
-            request_problem_information: self.request_problem_information,
-            user_properties: self.user_properties.clone(),
-            authentication_method: self.authentication.as_ref().map(|method| method.name().to_owned()),
-            ..ConnectProperties::default()
-        }
-    }
-
-    fn will_packet(&self, message: &Message) -> Will {
-        let properties = message.properties().clone();
-        Will {
-            topic: message.topic().clone(),
-            payload: message.payload().clone(),
-            qos: message.qos_level(),
-            retain: message.is_retained(),
-            properties: WillProperties {
-                will_delay_interval: self.will_delay,
-                payload_format_indicator: properties.payload_format_indicator,
-                message_expiry_interval: properties.message_expiry_interval,
-                content_type: properties.content_type,
-                response_topic: properties.response_topic,
-                correlation_data: properties.correlation_data,
-                user_properties: properties.user_properties,
-            },
-        }
     }
 }
 
@@ -417,8 +272,13 @@ impl Default for ConnectOptions {
         Self {
             address: None,
             dial: DialOptions::default(),
+            proxied: false,
             #[cfg(feature = "tls")]
             tls: false,
+            #[cfg(feature = "websocket")]
+            has_websocket: false,
+            #[cfg(feature = "websocket")]
+            secure_websocket: None,
             version: ProtocolVersion::default(),
             fallback: None,
             identity: Identity::Generated,
@@ -430,8 +290,8 @@ impl Default for ConnectOptions {
             on_full: OnFull::default(),
             output_bounds: StreamBounds { messages: 8192, bytes: 8 << 20 },
             keep_alive: 60,
-            user_name: None,
-            password: None,
+            credentials: Credentials::default(),
+            credentials_provider: None,
             authentication: None,
             will: None,
             will_delay: None,
@@ -445,23 +305,11 @@ impl Default for ConnectOptions {
     }
 }
 
-/// A password: shown to nobody but the server.
-#[derive(Clone)]
-struct Password(Bytes);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// Seconds as they go over the wire, rounded up; what is too long for them is for ever.
 fn whole_seconds(duration: Duration) -> u32 {
     let rounded = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     u32::try_from(rounded).unwrap_or(u32::MAX)
 }
 
-const DEFAULT_RECEIVE_MAXIMUM: u16 = 1024;
-const DEFAULT_TOPIC_ALIAS_MAXIMUM: u16 = 32;
 /// Every CONNACK and every acknowledgement fits into this.
 const LEAST_PACKET_SIZE: u32 = 1024;

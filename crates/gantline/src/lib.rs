@@ -8,7 +8,8 @@
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
 //! * `server` (feature `server`): [`Server`], to embed into an application.
 //!
-//! The feature `tls`, on by default, adds `mqtts://` to both.
+//! The feature `tls`, on by default, adds `mqtts://` to both. `pfx` adds PKCS#12 files and keys with a password to it,
+//! `system-roots` the CAs of the system, and `aws-iot` the client's options for AWS IoT Core.
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")]
@@ -47,9 +48,15 @@ pub use gantline_protocol::{
 pub use gantline_transport as transport;
 #[doc(no_inline)]
 pub use gantline_transport::Address;
+#[cfg(feature = "pfx")]
+#[doc(no_inline)]
+pub use gantline_transport::KeyPassword;
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
-pub use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsServerOptions};
+pub use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity, TlsServerOptions};
+#[cfg(feature = "websocket")]
+#[doc(no_inline)]
+pub use gantline_transport::{WebSocketClientOptions, WebSocketServerOptions};
 
 #[cfg(feature = "client")]
 pub use gantline_client as client;
@@ -72,4 +79,8 @@ mod pages {
     struct ClientGuide;
     #[doc = include_str!("../../../docs/guide/server.md")]
     struct ServerGuide;
+    #[doc = include_str!("../../../docs/guide/tls.md")]
+    struct TlsGuide;
+    #[doc = include_str!("../../../docs/guide/aws-iot.md")]
+    struct AwsIotGuide;
 }

@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use gantline::client::{ConnectError, TlsFailure, TlsVersion, TransportError};
+use gantline::client::{ConnectError, ConnectStage, TlsFailure, TlsVersion, TransportError};
 use gantline::server::ClientCertificates;
 use gantline::{
     Certificates, Client, ConnectOptions, Message, PrivateKey, ProtocolVersion, QoS, RunningServer, Server,
     ServerOptions, TlsClientOptions, TlsServerOptions,
 };
 use gantline_test_support::certificates::{Authority, Identity};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::time::timeout;
 
@@ -169,4 +170,16 @@ async fn connections_are_spread_over_workers() {
     server.shutdown(DEADLINE).await;
     drop(stop);
     thread.join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_the_handshake_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("mqtts://{}", silent.local_addr().unwrap());
+    let options = ConnectOptions::new(address).unwrap().connect_timeout(Duration::from_secs(3));
+    let error = Client::connect(options).await.unwrap_err();
+    let ConnectError::TimedOut { limit, waiting_for: ConnectStage::Transport } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(*limit, Duration::from_secs(3));
 }

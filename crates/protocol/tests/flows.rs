@@ -103,7 +103,7 @@ impl World {
     fn join(&mut self, client: Box<Session>, server: Box<Session>, session_present: bool) {
         let offer = Offer { receive_maximum: 2, inflight: 4, ..Offer::default() };
         let version = self.connect.version;
-        let mut client = ClientConnection::new(self.connect.clone(), client, NOW, &mut Vec::new()).unwrap();
+        let mut client = ClientConnection::new(&self.connect, client, NOW, &mut Vec::new()).unwrap();
         let limits = Limits::for_server(&self.connect, &offer);
         let mut connack = ConnAck { session_present, ..ConnAck::default() };
         limits.describe(&offer, &self.connect, &mut connack.properties);

@@ -48,7 +48,7 @@ fn scripts() {
 fn execute(pair: &mut Pair, command: &Command) {
     match &*command.name {
         "offer" => offer(pair, command),
-        "connect" => pair.connect(connect(command)),
+        "connect" => pair.connect(&connect(command)),
         "publish" => publish(pair, command),
         "wait" => pair.wait(end(command), true),
         "answer" => pair.wait(end(command), false),

@@ -249,7 +249,7 @@ fn nothing_that_a_server_sends_makes_the_client_panic() {
         connect.properties.receive_maximum = 3.try_into().ok();
         connect.properties.topic_alias_maximum = Some(2);
         let mut out = Vec::new();
-        let mut client = ClientConnection::new(connect, session(version), Moment::ZERO, &mut out).unwrap();
+        let mut client = ClientConnection::new(&connect, session(version), Moment::ZERO, &mut out).unwrap();
         let mut connack = ConnAck { session_present: true, ..ConnAck::default() };
         connack.properties.maximum_packet_size = 64.try_into().ok();
         connack.properties.receive_maximum = 3.try_into().ok();
@@ -267,7 +267,7 @@ fn nothing_that_comes_before_connack_makes_the_client_panic() {
     run(|version, steps| {
         let connect = Connect { version, ..Connect::default() };
         let mut out = Vec::new();
-        let mut client = ClientConnection::new(connect, session(version), Moment::ZERO, &mut out).unwrap();
+        let mut client = ClientConnection::new(&connect, session(version), Moment::ZERO, &mut out).unwrap();
         play(&mut client, steps, version, u32::MAX);
     });
 }

@@ -272,7 +272,7 @@ fn each_is_answered_with_its_reason_by_both_ends() {
         let to_server = server.receive(Moment::ZERO, &bytes, &mut out).map(drop).unwrap_err();
         server.goodbye(&to_server, &mut goodbyes[0]);
         let mut client = ClientConnection::new(
-            Connect::default(),
+            &Connect::default(),
             Box::<Session>::default(),
             Moment::ZERO,
             &mut Vec::new(),

@@ -64,6 +64,7 @@ impl Future for Claiming {
             epoch: loan.epoch,
             ending: Ending::Unused,
             expiry: 0,
+            expiry_max: u32::MAX,
         })
     }
 }
@@ -86,6 +87,8 @@ pub(crate) struct SessionLease {
     epoch: u32,
     ending: Ending,
     expiry: u32,
+    /// What the expiry may be raised to.
+    expiry_max: u32,
 }
 
 impl SessionLease {
@@ -93,6 +96,7 @@ impl SessionLease {
     /// lease is the end of a connection that was lost, unless [`ends`](Self::ends) says otherwise.
     pub(crate) fn begin(&mut self, terms: &Terms<'_>, now: Moment) -> bool {
         self.expiry = terms.limits.session_expiry_interval;
+        self.expiry_max = terms.session_expiry_max;
         self.ending = Ending::WithWill;
         self.broker.begin(&self.slot, &mut self.session, terms, now)
     }
@@ -102,9 +106,9 @@ impl SessionLease {
         self.ending = ending;
     }
 
-    /// Changes how many seconds the session outlives the connection.
-    pub(crate) const fn set_expiry(&mut self, seconds: u32) {
-        self.expiry = seconds;
+    /// Changes how many seconds the session outlives the connection, within the terms of the connection.
+    pub(crate) fn set_expiry(&mut self, seconds: u32) {
+        self.expiry = seconds.min(self.expiry_max);
     }
 
     /// Whose session it is.

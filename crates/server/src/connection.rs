@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::admission::Admission;
 use crate::authentication::Authentication;
 use crate::broker::slot::Order;
 use crate::claim::SessionLease;
+use crate::events::ServerEvent;
 use crate::exchange::{End, Exchange};
 use crate::hold::{Hold, HoldCredit};
 
@@ -85,6 +87,11 @@ impl Connection {
         let end = if self.stopping { &End::Stopped } else { end };
         let Self { mut framed, mut exchange, admission, .. } = self;
         let (client, peer) = (exchange.slot.id(), framed.info());
+        exchange.broker.events.announce(|| ServerEvent::Disconnected {
+            client_id: client.clone(),
+            peer: Arc::clone(peer),
+            cause: end.cause(),
+        });
         match end {
             End::Violated(violation) => tracing::info!(%client, %peer, %violation, "disconnected"),
             end => tracing::debug!(%client, %peer, ?end, "disconnected"),

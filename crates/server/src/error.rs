@@ -6,6 +6,8 @@
 use gantline_protocol::EncodeError;
 use gantline_transport::{AddressError, TransportError};
 
+use crate::retained_store::StoreError;
+
 /// Why a server did not start. Nothing is left running.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,8 +19,14 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] TransportError),
     /// TLS options are given and no address to listen on is one of TLS.
-    #[error("there are TLS options, but no mqtts:// address to listen on")]
+    #[error("there are TLS options, but no mqtts:// or wss:// address to listen on")]
     TlsUnused,
+    /// WebSocket options are given and no address to listen on is one of WebSocket.
+    #[error("there are WebSocket options, but no ws:// or wss:// address to listen on")]
+    WebSocketUnused,
+    /// The retained messages cannot be loaded. See that the store can be read, or start without it.
+    #[error("the retained messages cannot be loaded: {0}")]
+    Store(#[from] StoreError),
 }
 
 /// Why the server did not publish a message of the application.

@@ -25,6 +25,7 @@ use crate::broker::session::Replay;
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::SessionLease;
+use crate::events::{DisconnectCause, ServerEvent};
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -39,6 +40,20 @@ pub(crate) enum End {
     Kicked(ReasonCode),
     /// The server stops.
     Stopped,
+}
+
+impl End {
+    /// The same for the application.
+    pub(crate) fn cause(&self) -> DisconnectCause {
+        match self {
+            Self::Left(reason) => DisconnectCause::Left(*reason),
+            Self::Lost => DisconnectCause::Lost,
+            Self::Violated(violation) => DisconnectCause::Violated(*violation),
+            Self::Kicked(ReasonCode::SessionTakenOver) => DisconnectCause::TakenOver,
+            Self::Kicked(reason) => DisconnectCause::Kicked(*reason),
+            Self::Stopped => DisconnectCause::Stopped,
+        }
+    }
 }
 
 /// The machine of a connection and what it needs of the broker.
@@ -204,12 +219,17 @@ impl Exchange {
                 reasons.push(reason);
                 continue;
             }
-            options.maximum_qos = options.maximum_qos.min(self.broker.options.offer.maximum_qos);
+            options.maximum_qos = options.maximum_qos.min(self.machine.limits().own.maximum_qos);
             if self.machine.limits().bridge {
                 options.no_local = !filter.is_shared();
                 options.retain_as_published = true;
             }
             let replaced = self.broker.subscribe(&self.slot, &filter, options, id);
+            self.broker.events.announce(|| ServerEvent::Subscribed {
+                client_id: self.slot.id().clone(),
+                filter: filter.clone(),
+                options,
+            });
             reasons.push(ReasonCode::granted(options.maximum_qos));
             let replays_retained = match options.retain_handling {
                 RetainHandling::Always => true,
@@ -247,6 +267,12 @@ impl Exchange {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for filter in unsubscribe.filters {
             let removed = self.broker.unsubscribe(&self.slot, &filter);
+            if removed {
+                self.broker.events.announce(|| ServerEvent::Unsubscribed {
+                    client_id: self.slot.id().clone(),
+                    filter: filter.clone(),
+                });
+            }
             self.machine.session_mut().session_mut().stop_replay(&filter);
             reasons.push(if removed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
@@ -256,8 +282,7 @@ impl Exchange {
 
     fn leave(&mut self, disconnect: &Disconnect) -> End {
         if let Some(expiry) = disconnect.properties.session_expiry_interval {
-            let most = self.broker.options.offer.session_expiry_maximum;
-            self.machine.session_mut().set_expiry(expiry.min(most));
+            self.machine.session_mut().set_expiry(expiry);
         }
         End::Left(disconnect.reason)
     }

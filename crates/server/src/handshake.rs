@@ -4,15 +4,17 @@
 //! is answered, but for the AUTH packets of its authentication method. Relates to: `authentication.rs`, which asks that
 //! method; `claim.rs`, which gives the session; `connection.rs`, which takes over.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use gantline_protocol::codec::Reader;
 use gantline_protocol::{
-    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Packet,
-    PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
+    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Offer,
+    Packet, PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
 };
-use gantline_transport::{Clock, Framed, FramedError, HandshakeError, Stream};
+use gantline_transport::{Clock, Framed, FramedError, HandshakeError, PeerInfo, Stream, WebSocketFailure};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -22,6 +24,8 @@ use crate::broker::Broker;
 use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
 use crate::connection::{Connection, farewell};
+use crate::events::ServerEvent;
+use crate::validation::{ConnectionRequest, Refusal, Verdict, validate, without_words};
 
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
 pub(crate) async fn serve(
@@ -48,20 +52,28 @@ pub(crate) async fn serve(
             drop(tokio::spawn(connection.run()));
         }
         Ok(Err(Refused::Told(reason, framed))) => {
-            tracing::info!(%peer, %reason, "refused");
+            tracing::info!(peer = %framed.info(), %reason, "refused");
+            broker.events.announce(|| ServerEvent::Refused { peer: Arc::clone(framed.info()), reason });
             farewell(*framed, broker.options.close_timeout, admission).await;
         }
         Ok(Err(Refused::Violated(violation))) => {
             broker.counters.violations.add(1);
             tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
         }
-        Ok(Err(Refused::WithoutHandshake(error))) => tracing::info!(%peer, %error, "its handshake failed"),
+        Ok(Err(Refused::WithoutHandshake(error))) => {
+            broker.counters.violations.add(u64::from(matches!(error, HandshakeError::ProxyProtocol(_))));
+            tracing::info!(%peer, %error, "its handshake failed");
+        }
         Ok(Err(Refused::Tls)) => {
             broker.counters.violations.add(1);
             tracing::info!(%peer, "sent TLS to a port without TLS: it has to use mqtt://, or another port");
         }
+        Ok(Err(Refused::Http)) => {
+            broker.counters.violations.add(1);
+            tracing::info!(%peer, "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener");
+        }
         Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it was accepted"),
-        Err(_) => tracing::info!(%peer, "its TLS handshake, CONNECT or authentication did not end in time"),
+        Err(_) => tracing::info!(%peer, "its handshake, CONNECT or authentication did not end in time"),
     }
 }
 
@@ -89,6 +101,8 @@ enum Refused {
     WithoutHandshake(HandshakeError),
     /// There should have been no TLS.
     Tls,
+    /// There should have been no HTTP.
+    Http,
     /// The client closed, or the network failed.
     Left,
 }
@@ -106,51 +120,70 @@ async fn shake_hands(
     let mut frame = Vec::new();
     framed.next_frame(&mut frame).await.map_err(|error| match error {
         FramedError::Violation(violation) => Refused::Violated(violation),
-        FramedError::Closed | FramedError::Io(_) => Refused::Left,
+        FramedError::Closed => Refused::Left,
+        FramedError::Io(error) => match WebSocketFailure::of(&error) {
+            Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
+            None => Refused::Left,
+        },
     })?;
     if frame.starts_with(&TLS_CLIENT_HELLO) {
         return Err(Refused::Tls);
+    }
+    if frame.starts_with(HTTP_GET) {
+        return Err(Refused::Http);
     }
     let connect = match read(&frame) {
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
     };
     drop(frame);
-    let (version, offer) = (connect.version, &options.offer);
-    let limits = Limits::for_server(&connect, offer);
-    let identified = if exceeds { Err(ReasonCode::QuotaExceeded) } else { judge(&connect, broker) };
-    let id = match identified {
-        Ok(id) => id,
-        Err(reason) => return Err(refuse(reason, version, limits.peer.maximum_packet_size, framed)),
+    let version = connect.version;
+    let identified = if exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
+    let judged = match identified {
+        Ok(id) => judge(broker, &connect, id, framed.info()).await,
+        Err(reason) => Err(Refusal::boxed(reason)),
     };
-    let mut connack = ConnAck::default();
+    let (id, offer, properties) = match judged {
+        Ok(judged) => judged,
+        Err(refusal) => return Err(refuse(*refusal, version, largest_for(&connect), framed)),
+    };
+    let limits = Limits::for_server(&connect, &offer);
+    let mut connack = ConnAck { properties, ..ConnAck::default() };
     let authenticated =
         authenticate(broker, &connect, &id, &limits, &mut framed, &mut connack.properties).await;
     let authentication = match authenticated {
         Ok(authentication) => authentication,
         Err(Unauthenticated::Refused(reason)) => {
-            return Err(refuse(reason, version, limits.peer.maximum_packet_size, framed));
+            return Err(refuse(Refusal::new(reason), version, largest_for(&connect), framed));
         }
         Err(Unauthenticated::Violated(violation)) => {
             broker.counters.violations.add(1);
             tracing::debug!(client = %id, %violation, "does not answer AUTH as it must");
-            return Err(refuse(violation.reason(), version, limits.peer.maximum_packet_size, framed));
+            return Err(refuse(Refusal::new(violation.reason()), version, largest_for(&connect), framed));
         }
         Err(Unauthenticated::Left) => return Err(Refused::Left),
     };
-    limits.describe(offer, &connect, &mut connack.properties);
+    limits.describe(&offer, &connect, &mut connack.properties);
     if connect.client_id.is_empty() && version.has_properties() {
         connack.properties.assigned_client_identifier = Some(id.as_str().to_owned());
     }
     // A client that cannot be told is not let in, and nobody has to make room for it.
-    let out = framed.out();
-    if connack.encode(version, out).is_err() || out.len() > limits.peer.maximum_packet_size as usize {
-        return Err(Refused::Violated(Rule::PacketTooLarge.into()));
+    let (largest, out) = (largest_for(&connect), framed.out());
+    if !write(&connack, version, largest, out) {
+        connack.properties = without_words(connack.properties);
+        if !write(&connack, version, largest, out) {
+            return Err(Refused::Violated(Rule::PacketTooLarge.into()));
+        }
     }
     out.clear();
     let mut lease = claim(broker, clock, &id).await;
     // From here on nothing waits.
-    let terms = Terms { clean_start: connect.clean_start, will: connect.will.as_ref(), limits: &limits };
+    let terms = Terms {
+        clean_start: connect.clean_start,
+        will: connect.will.as_ref(),
+        limits: &limits,
+        session_expiry_max: offer.session_expiry_maximum,
+    };
     let now = clock.now();
     connack.session_present = lease.begin(&terms, now);
     let out = framed.out();
@@ -166,6 +199,12 @@ async fn shake_hands(
     }
     framed.set_max_packet(offer.maximum_packet_size);
     broker.counters.connected.add(1);
+    broker.events.announce(|| ServerEvent::Connected {
+        client_id: id.clone(),
+        peer: Arc::clone(framed.info()),
+        version,
+        session_present: connack.session_present,
+    });
     tracing::debug!(client = %id, %version, peer = %framed.info(), resumed = connack.session_present, "connected");
     Ok(Accepted { framed, machine, authentication })
 }
@@ -242,20 +281,8 @@ fn read(frame: &[u8]) -> Result<Connect, Violation> {
     Connect::decode(&frame[usize::from(header.header_len)..], header.flags, version)
 }
 
-/// The client id, if the server takes a client with this CONNECT.
-fn judge(connect: &Connect, broker: &Broker) -> Result<ClientId, ReasonCode> {
-    let offer = &broker.options.offer;
-    if let Some(will) = &connect.will {
-        if will.qos > offer.maximum_qos {
-            return Err(ReasonCode::QoSNotSupported);
-        }
-        if will.retain && !offer.retain_available {
-            return Err(ReasonCode::RetainNotSupported);
-        }
-        if will.topic.levels().count() > usize::from(broker.options.max_topic_levels) {
-            return Err(ReasonCode::TopicNameInvalid);
-        }
-    }
+/// The client id.
+fn identify(connect: &Connect) -> Result<ClientId, ReasonCode> {
     if connect.client_id.is_empty() {
         // [MQTT-3.1.3-8]: before 5.0 an empty id needs a clean session. 3.1 allows none.
         return if connect.version.has_properties()
@@ -270,6 +297,58 @@ fn judge(connect: &Connect, broker: &Broker) -> Result<ClientId, ReasonCode> {
     if id.fits(connect.version) { Ok(id) } else { Err(ReasonCode::ClientIdentifierNotValid) }
 }
 
+/// Whether the server takes a client with this CONNECT, and on which terms.
+async fn judge<'a>(
+    broker: &'a Broker,
+    connect: &Connect,
+    id: ClientId,
+    peer: &Arc<PeerInfo>,
+) -> Result<(ClientId, Cow<'a, Offer>, ConnAckProperties), Box<Refusal>> {
+    let options = &broker.options;
+    let (id, offer, told) = match &options.connection_validator {
+        None => (id, Cow::Borrowed(&options.offer), ConnAckProperties::default()),
+        Some(validator) => {
+            let request = ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer));
+            let acceptance = match validate(&**validator, request).await {
+                Verdict::Accept(acceptance) => acceptance,
+                Verdict::Refuse(refusal) => {
+                    broker.counters.rejected.add(1);
+                    return Err(refusal);
+                }
+            };
+            let offer = acceptance.grants(&options.offer);
+            let (other, told) = acceptance.into_parts(connect);
+            (other.unwrap_or(id), offer, told)
+        }
+    };
+    if let Some(will) = &connect.will {
+        if will.qos > offer.maximum_qos {
+            return Err(Refusal::boxed(ReasonCode::QoSNotSupported));
+        }
+        if will.retain && !offer.retain_available {
+            return Err(Refusal::boxed(ReasonCode::RetainNotSupported));
+        }
+        if will.topic.levels().count() > usize::from(options.max_topic_levels) {
+            return Err(Refusal::boxed(ReasonCode::TopicNameInvalid));
+        }
+    }
+    Ok((id, offer, told))
+}
+
+/// The largest packet that the client takes.
+fn largest_for(connect: &Connect) -> u32 {
+    connect.properties.maximum_packet_size.map_or(u32::MAX, NonZeroU32::get)
+}
+
+/// Writes a CONNACK, unless it is larger than this or cannot be expressed; then nothing is written.
+fn write(connack: &ConnAck, version: ProtocolVersion, largest: u32, out: &mut Vec<u8>) -> bool {
+    let fits = connack.encode(version, out).is_ok() && out.len() <= largest as usize;
+    if !fits {
+        out.clear();
+    }
+    fits
+}
+
 /// Answers a CONNECT that cannot be read, if its version allows that.
 fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
     if violation.rule == Rule::UnsupportedProtocolVersion {
@@ -279,18 +358,19 @@ fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
     match version_of(frame) {
         Some(version) if version.has_reason_codes() && violation.reason().allowed_in(PacketType::ConnAck) => {
             tracing::debug!(%violation, "CONNECT cannot be read");
-            refuse(violation.reason(), version, u32::MAX, framed)
+            refuse(Refusal::new(violation.reason()), version, u32::MAX, framed)
         }
         // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.
         _ => Refused::Violated(violation),
     }
 }
 
-fn refuse(reason: ReasonCode, version: ProtocolVersion, max_packet: u32, mut framed: Framed) -> Refused {
-    let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
-    let out = framed.out();
-    if connack.encode(version, out).is_err() || out.len() > max_packet as usize {
-        out.clear();
+fn refuse(refusal: Refusal, version: ProtocolVersion, largest: u32, mut framed: Framed) -> Refused {
+    let (reason, properties) = refusal.into_parts();
+    let connack = ConnAck { session_present: false, reason, properties };
+    if !write(&connack, version, largest, framed.out()) {
+        let connack = ConnAck { properties: without_words(connack.properties), ..connack };
+        write(&connack, version, largest, framed.out());
     }
     Refused::Told(reason, Box::new(framed))
 }
@@ -308,5 +388,7 @@ fn version_of(frame: &[u8]) -> Option<ProtocolVersion> {
 
 /// What TLS begins with. To MQTT it is a CONNECT with flags that CONNECT does not have.
 const TLS_CLIENT_HELLO: [u8; 2] = [0x16, 3];
+/// What an upgrade to WebSocket begins with. To MQTT it is a PUBACK with flags that PUBACK does not have.
+const HTTP_GET: &[u8] = b"GET ";
 /// CONNACK with return code 1 in the form before 5.0, which every client can read [MQTT-3.1.2-2].
 const UNSUPPORTED_VERSION: [u8; 4] = [0x20, 2, 0, 1];

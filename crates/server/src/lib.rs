@@ -22,40 +22,55 @@
 //! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
 //! are tasks that do IO: one for each connection, one for each listener, and one that keeps the time.
 
+mod administration;
 mod admission;
 mod authentication;
 mod broker;
 mod claim;
 mod connection;
 mod error;
+mod events;
 mod exchange;
 mod handshake;
 mod hold;
+mod listening;
 mod local;
 mod memory;
 mod options;
+mod persistence;
+mod retained_store;
 mod server;
 mod stats;
 mod timekeeper;
+mod validation;
 
 pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Message, QoS,
-    ReasonCode, TopicFilter, async_trait,
+    ReasonCode, TopicFilter, TopicName, async_trait,
 };
+#[cfg(feature = "pfx")]
+pub use gantline_transport::KeyPassword;
+#[cfg(feature = "websocket")]
+pub use gantline_transport::WebSocketServerOptions;
 pub use gantline_transport::{
-    Address, Listener, Overflow, Stream, TcpOptions, TlsFailure, TlsOptionsError, TransportError,
+    Address, BindOptions, Listener, Network, NetworkError, Overflow, ProxyProtocol, Stream, TcpOptions,
+    TlsFailure, TlsOptionsError, TransportError, WebSocketFailure, WebSocketInfo, WebSocketOptionsError,
 };
 #[cfg(feature = "tls")]
 pub use gantline_transport::{
-    Certificates, ClientCertificates, ClientVerification, PrivateKey, TlsAcceptor, TlsServerOptions,
-    TlsVersion,
+    Certificates, ClientCertificates, ClientVerification, PrivateKey, TlsAcceptor, TlsIdentity,
+    TlsServerOptions, TlsVersion,
 };
 
+pub use self::administration::SessionStatus;
 #[cfg(feature = "bench-support")]
 #[doc(hidden)]
 pub use self::broker::bench_support;
 pub use self::error::{PublishError, StartError};
+pub use self::events::{DisconnectCause, ServerEvent, ServerEvents};
 pub use self::local::LocalSubscription;
 pub use self::options::ServerOptions;
+pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore, StoreError};
 pub use self::server::{RunningServer, Server};
 pub use self::stats::Stats;
+pub use self::validation::{Acceptance, ConnectionRequest, ConnectionValidator, Refusal, Verdict};

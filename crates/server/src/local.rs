@@ -15,7 +15,7 @@ use gantline_protocol::{
 use gantline_transport::{Clock, Late, Taken, Want};
 
 use crate::broker::Broker;
-use crate::broker::retained::{Page, Retained};
+use crate::broker::retained::Page;
 use crate::broker::slot::{ClientSlot, Order, Profile};
 
 /// The messages of a subscription of the application itself: first what the server keeps, then what is published.
@@ -129,9 +129,9 @@ impl LocalSubscription {
         if let Page::More { last } = page {
             self.replay = Some(Position::After(last));
         }
-        self.ready.extend(messages.into_iter().map(|Retained { frame, qos, expires }| {
-            let qos = qos.min(self.qos);
-            Outbound { frame, subscription_ids: None, expires, tag: 0, qos, retain: true }
+        self.ready.extend(messages.iter().map(|retained| {
+            let message = retained.outbound();
+            Outbound { qos: message.qos.min(self.qos), ..message }
         }));
         true
     }

@@ -12,6 +12,7 @@ use gantline_protocol::{AuthenticationMethod, MAXIMUM_PACKET_SIZE, Offer, QoS};
 use gantline_transport::{Address, MailboxLimits, Overflow, TcpOptions};
 
 use crate::memory;
+use crate::validation::ConnectionValidator;
 
 /// How a server behaves. All bounds have defaults, named at their setters.
 ///
@@ -38,6 +39,8 @@ pub struct ServerOptions {
     pub(crate) close_timeout: Duration,
     /// Given to [`Server`](crate::Server), and kept here because all connections see the options.
     pub(crate) authentication_methods: Vec<Arc<dyn AuthenticationMethod>>,
+    /// Likewise.
+    pub(crate) connection_validator: Option<Arc<dyn ConnectionValidator>>,
 }
 
 impl ServerOptions {
@@ -257,6 +260,7 @@ impl Default for ServerOptions {
             memory_budget: memory::available() / 4,
             close_timeout: Duration::from_secs(2),
             authentication_methods: Vec::new(),
+            connection_validator: None,
         }
     }
 }

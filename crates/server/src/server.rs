@@ -9,28 +9,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantline_protocol::{AuthenticationMethod, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter};
-use gantline_transport::{
-    AcceptBackoff, Address, AddressError, BindOptions, Clock, Listener, Stream, accept, bind,
-};
+#[cfg(feature = "websocket")]
+use gantline_transport::WebSocketServerOptions;
+use gantline_transport::{AcceptBackoff, Address, Clock, Listener, Stream, accept};
 #[cfg(feature = "tls")]
-use gantline_transport::{TlsAcceptor, TlsOptionsError, TlsServerOptions, TransportError};
+use gantline_transport::{TlsAcceptor, TlsServerOptions};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::admission::Admission;
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
 use crate::broker::slot::Order;
+use crate::broker::unsaved::Unsaved;
 use crate::error::{PublishError, StartError};
+use crate::events::ServerEvent;
 use crate::handshake;
 use crate::hold::HoldCredit;
+use crate::listening::{Layers, Place};
 use crate::local::LocalSubscription;
 use crate::options::ServerOptions;
+use crate::persistence::{self, Persistence};
+use crate::retained_store::RetainedStore;
 use crate::stats::Stats;
 use crate::timekeeper::keep_time;
+use crate::validation::ConnectionValidator;
 
 /// A server that does not run yet.
 ///
@@ -49,11 +56,14 @@ use crate::timekeeper::keep_time;
 /// ```
 pub struct Server {
     options: ServerOptions,
-    addresses: Vec<Result<Address, AddressError>>,
+    pub(crate) places: Vec<Place>,
     listeners: Vec<Box<dyn Listener>>,
     workers: Vec<Handle>,
+    retained_store: Option<Arc<dyn RetainedStore>>,
     #[cfg(feature = "tls")]
     tls: Option<TlsServerOptions>,
+    #[cfg(feature = "websocket")]
+    pub(crate) websocket: Option<WebSocketServerOptions>,
 }
 
 impl Server {
@@ -62,25 +72,15 @@ impl Server {
     pub const fn new(options: ServerOptions) -> Self {
         Self {
             options,
-            addresses: Vec::new(),
+            places: Vec::new(),
             listeners: Vec::new(),
             workers: Vec::new(),
+            retained_store: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "websocket")]
+            websocket: None,
         }
-    }
-
-    /// Adds an address to listen on: `mqtt://`, `mqtts://` (which needs a certificate: `Server::tls`) or `memory://`.
-    /// Port 0 takes a free one. May be called more than once; a bad address is kept for [`start`](Self::start), whose
-    /// error names it.
-    #[must_use]
-    pub fn listen<A>(mut self, address: A) -> Self
-    where
-        A: TryInto<Address>,
-        A::Error: Into<AddressError>,
-    {
-        self.addresses.push(address.try_into().map_err(Into::into));
-        self
     }
 
     /// Adds a listener of your own.
@@ -90,8 +90,10 @@ impl Server {
         self
     }
 
-    /// The certificate of the server and everything else about TLS, for all its `mqtts://` addresses. Default: none; then
-    /// such an address is an error, and so are TLS options without one. See [`RunningServer::tls`] for renewals.
+    /// The certificate of the server and everything else about TLS, for all its `mqtts://` and `wss://` addresses. Default: none; then
+    /// such an address is an error, and so are TLS options without one. For renewals see [`TlsServerOptions::watch_files`],
+    /// which counts from the start of the server, and [`RunningServer::tls`]. A handshake has to end within the
+    /// [connect time-out](ServerOptions::connect_timeout).
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, options: TlsServerOptions) -> Self {
@@ -112,6 +114,41 @@ impl Server {
         self
     }
 
+    /// Judges each CONNECT before its client gets a session: who may connect, and on which terms. Of two validators, the
+    /// last counts. It has the [connect time-out](ServerOptions::connect_timeout) for it, and no other client waits
+    /// meanwhile; if it panics, the client is refused with 0x80. Default: everybody may connect.
+    ///
+    /// ```
+    /// use gantline_server::{ConnectionRequest, ReasonCode, Server, ServerOptions, Verdict};
+    ///
+    /// let server = Server::new(ServerOptions::default()).validate_connections(|client: ConnectionRequest| async move {
+    ///     if client.client_id().as_str().len() < 10 {
+    ///         return Verdict::refuse(ReasonCode::ClientIdentifierNotValid);
+    ///     }
+    ///     if client.user_name() != Some("mySecretUser") || client.password().is_none_or(|it| it != "mySecretPassword") {
+    ///         return Verdict::refuse(ReasonCode::BadUserNameOrPassword);
+    ///     }
+    ///     Verdict::accept()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn validate_connections(mut self, validator: impl ConnectionValidator + 'static) -> Self {
+        self.options.connection_validator = Some(Arc::new(validator));
+        self
+    }
+
+    /// Keeps retained messages in a store: they are loaded before anybody can connect, and saved as they change, in the
+    /// background, so that nobody waits for the store. Default: they are in memory only.
+    ///
+    /// A store that fails does not stop the server: see [`Stats::retained_store_failures`] and
+    /// [`Stats::retained_unsaved`]. What the store promises about a crash is its own matter; a
+    /// [`shutdown`](RunningServer::shutdown) saves everything.
+    #[must_use]
+    pub fn retained_store(mut self, store: impl RetainedStore + 'static) -> Self {
+        self.retained_store = Some(Arc::new(store));
+        self
+    }
+
     /// Spreads connections over these runtimes, one after the other, instead of the one that `start` is called on. A
     /// connection stays on its runtime. They have to outlive the server and need IO and time.
     #[must_use]
@@ -124,32 +161,39 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// An address is not one, or cannot be listened on, or the TLS options are wrong. Then nothing is left running.
+    /// An address is not one, or cannot be listened on, or the TLS options are wrong, or the retained messages cannot be
+    /// loaded. Then nothing is left running.
     pub async fn start(self) -> Result<RunningServer, StartError> {
-        let addresses = self.addresses.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let options = BindOptions::default().tcp(self.options.tcp.clone());
-        #[cfg(feature = "tls")]
-        let tls = acceptor(self.tls, &addresses).await?;
-        let mut listeners = self.listeners;
-        for address in addresses {
+        let layers = Layers::new(
+            self.options.tcp.clone(),
             #[cfg(feature = "tls")]
-            if let Some(tls) = tls.clone().filter(|_| address.scheme().is_secure()) {
-                listeners.push(bind(&address, &options.clone().tls(tls)).await?);
-                continue;
-            }
-            listeners.push(bind(&address, &options).await?);
+            self.tls,
+            #[cfg(feature = "websocket")]
+            self.websocket,
+            &self.places,
+        );
+        let layers = layers.await?;
+        let (broker, clock) = (Arc::new(Broker::new(self.options)), Clock::new());
+        if let Some(store) = &self.retained_store {
+            persistence::load(&**store, &broker, clock).await?;
+        }
+        let mut listeners = self.listeners;
+        for place in self.places {
+            listeners.push(layers.bind(place).await?);
         }
         let (alive, ended) = mpsc::channel(1);
         let core = Arc::new(Core {
-            broker: Arc::new(Broker::new(self.options)),
-            clock: Clock::new(),
+            persistence: self
+                .retained_store
+                .map(|store| Persistence::start(store, Arc::clone(&broker), clock)),
+            broker,
+            clock,
             addresses: listeners.iter().map(|listener| listener.local_address()).collect(),
             stopping: watch::Sender::new(false),
             alive: Mutex::new(Some(alive)),
             ended: tokio::sync::Mutex::new(ended),
             timekeeper: Mutex::new(None),
-            #[cfg(feature = "tls")]
-            tls,
+            layers,
         });
         let timekeeper = tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock));
         *core.timekeeper.lock() = Some(timekeeper.abort_handle());
@@ -158,6 +202,10 @@ impl Server {
             if let Some(door) = core.door() {
                 tokio::spawn(accept_all(listener, door, self.workers.clone()));
             }
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = core.layers.tls.clone() {
+            tokio::spawn(watch_files(tls, core.stopping.subscribe()));
         }
         Ok(RunningServer { core })
     }
@@ -177,7 +225,7 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Server").field("places", &self.places).finish_non_exhaustive()
     }
 }
 
@@ -185,7 +233,7 @@ impl fmt::Debug for Server {
 /// [`shutdown`](Self::shutdown) whose deadline has passed, and nobody waits for it.
 #[derive(Clone, Debug)]
 pub struct RunningServer {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl RunningServer {
@@ -198,7 +246,7 @@ impl RunningServer {
     /// `None` if the server was started without [`Server::tls`].
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&TlsAcceptor> {
-        self.core.tls.as_ref()
+        self.core.layers.tls.as_ref()
     }
 
     /// Publishes a message of the application, and returns to how many subscribers it goes (a share group is one).
@@ -252,7 +300,8 @@ impl RunningServer {
         Ok(subscription)
     }
 
-    /// Serves a connection that the application has accepted itself. Does nothing but close it if the server is shut
+    /// Serves a connection that the application has accepted itself, as it is; see [`accept`](Self::accept) for TLS and the like
+    /// on top of it. Does nothing but close it if the server is shut
     /// down or has too many connections. It runs on the runtime on which this is called.
     pub fn serve(&self, stream: Stream) {
         if let Some(door) = self.core.door()
@@ -276,9 +325,12 @@ impl RunningServer {
             subscriptions: broker.subscription_count(),
             retained_messages,
             retained_bytes,
+            retained_unsaved: broker.unsaved.get().map_or(0, Unsaved::len),
+            retained_store_failures: counters.store_failures.get(),
             queued_bytes: broker.queued_bytes(),
             connected: counters.connected.get(),
             refused: counters.refused.get(),
+            rejected: counters.rejected.get(),
             messages_received: counters.received.get(),
             messages_routed: counters.routed.get(),
             messages_dropped: counters.dropped(),
@@ -287,14 +339,16 @@ impl RunningServer {
         }
     }
 
-    /// Stops the server and returns when every task of a connection has ended.
+    /// Stops the server and returns when every task of a connection has ended and the retained messages are saved.
     ///
     /// No more connections are accepted; 5.0 clients are told 0x8B, and each connection has until the deadline to take
     /// what waits for it. Whoever has not by then is cut off, which may take the
-    /// [close time-out](ServerOptions::close_timeout) longer. Wills are not published. Cancel safe: called again, it
-    /// goes on waiting.
+    /// [close time-out](ServerOptions::close_timeout) longer. Wills are not published. A
+    /// [store](Server::retained_store) that has not saved the last changes by then gets at least five seconds for them.
+    /// Cancel safe: called again, it goes on waiting.
     pub async fn shutdown(&self, deadline: Duration) {
         let core = &self.core;
+        let began = Instant::now();
         core.stop();
         core.order(Order::Shutdown);
         let mut ended = core.ended.lock().await;
@@ -306,23 +360,27 @@ impl RunningServer {
             core.order(CUT_OFF);
             ended.recv().await;
         }
+        if let Some(persistence) = &core.persistence {
+            persistence.finish(deadline.saturating_sub(began.elapsed())).await;
+        }
         tracing::info!("stopped");
+        core.broker.events.announce(|| ServerEvent::Stopped);
     }
 }
 
 /// What all handles share.
 #[derive(Debug)]
-struct Core {
-    broker: Arc<Broker>,
-    clock: Clock,
+pub(crate) struct Core {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) clock: Clock,
     addresses: Vec<Address>,
     stopping: watch::Sender<bool>,
     /// Held by every task that has to end before the server has stopped; `None` once it stops.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
     timekeeper: Mutex<Option<AbortHandle>>,
-    #[cfg(feature = "tls")]
-    tls: Option<TlsAcceptor>,
+    persistence: Option<Persistence>,
+    pub(crate) layers: Layers,
 }
 
 /// What an accept loop needs of the server, which it does not keep alive.
@@ -369,19 +427,13 @@ impl Drop for Core {
     }
 }
 
-/// What the TLS options come to; they need an address to be used at.
+/// Reads renewed certificates, if that is wanted, until the server stops.
 #[cfg(feature = "tls")]
-async fn acceptor(
-    options: Option<TlsServerOptions>,
-    addresses: &[Address],
-) -> Result<Option<TlsAcceptor>, StartError> {
-    let Some(options) = options else { return Ok(None) };
-    if !addresses.iter().any(|address| address.scheme().is_secure()) {
-        return Err(StartError::TlsUnused);
+async fn watch_files(tls: TlsAcceptor, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = tls.watch() => {}
+        _ = stopping.wait_for(|stops| *stops) => {}
     }
-    let read = tokio::task::spawn_blocking(move || TlsAcceptor::new(options)).await;
-    let acceptor = read.map_err(|error| TlsOptionsError::Other(error.to_string())).flatten();
-    Ok(Some(acceptor.map_err(TransportError::from)?))
 }
 
 async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Handle>) {

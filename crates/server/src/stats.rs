@@ -16,12 +16,18 @@ pub struct Stats {
     pub retained_messages: usize,
     /// Memory that they hold, in bytes.
     pub retained_bytes: usize,
+    /// Topics whose retained messages have changed and are not saved yet; 0 without a store.
+    pub retained_unsaved: usize,
+    /// Sum of the times that the store of retained messages failed. Nothing is lost by that until the server stops.
+    pub retained_store_failures: u64,
     /// Memory that messages hold which wait for clients, in bytes. The first 4 KiB of each client are not counted.
     pub queued_bytes: u64,
     /// Sum of the connections that were accepted.
     pub connected: u64,
     /// Sum of the connections that were refused because there were too many.
     pub refused: u64,
+    /// Sum of the connections that the [validator](crate::Server::validate_connections) refused.
+    pub rejected: u64,
     /// Sum of the messages that clients published.
     pub messages_received: u64,
     /// Sum of the copies of them that were handed to receivers.
@@ -31,6 +37,7 @@ pub struct Stats {
     pub messages_dropped: u64,
     /// Sum of the messages that expired before they were sent, retained ones included.
     pub messages_expired: u64,
-    /// Sum of the connections that ended because the client broke the protocol.
+    /// Sum of the connections that ended because the client broke the protocol, or a load balancer in front of it that of
+    /// its header.
     pub violations: u64,
 }

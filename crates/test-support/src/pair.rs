@@ -100,7 +100,7 @@ impl Pair {
     /// # Panics
     ///
     /// If `connect` cannot be encoded, or there is a connection still.
-    pub fn connect(&mut self, connect: Connect) {
+    pub fn connect(&mut self, connect: &Connect) {
         assert!(self.client.is_none(), "the last connection is to be cut first");
         self.version = connect.version;
         let session = std::mem::take(&mut self.client_session);

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-transport", &["gantline-protocol"]),
     ("gantline-client", &["gantline-protocol", "gantline-transport"]),
     ("gantline-server", &["gantline-protocol", "gantline-transport"]),
+    ("gantline-storage-file", &["gantline-protocol", "gantline-server"]),
     ("gantline", &["gantline-protocol", "gantline-transport", "gantline-client", "gantline-server"]),
     ("gantline-cli", &["gantline"]),
     ("gantline-test-support", &["gantline-protocol", "gantline-transport"]),

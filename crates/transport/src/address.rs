@@ -4,6 +4,7 @@
 //! a [`Stream`](crate::Stream) says what carries it. Leaves out: resolving names, and whether this build supports the
 //! scheme.
 
+mod credentials;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+
+pub use self::credentials::Credentials;
+pub(crate) use self::parse::{Authority, authority, has_bare_slash, masked};
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,7 +127,7 @@ impl Address {
     /// Says what is wrong with the text, and shows it without its password.
     pub fn new(text: impl AsRef<str>) -> Result<Self, AddressError> {
         let text = text.as_ref();
-        parse::address(text).map_err(|problem| AddressError { text: parse::masked(text), problem })
+        parse::address(text).map_err(|problem| AddressError { text: masked(text), problem })
     }
 
     /// The address `memory://name`, if `name` is one: letters, digits and `-._~`.
@@ -169,6 +173,15 @@ impl Address {
     /// The user name and password of the URL, for CONNECT.
     pub const fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// The same host at another port. `unix://` and `memory://` have none and stay as they are.
+    #[must_use]
+    pub const fn with_port(mut self, port: u16) -> Self {
+        if self.port.is_some() {
+            self.port = Some(port);
+        }
+        self
     }
 
     /// The same place without credentials.
@@ -236,31 +249,6 @@ impl fmt::Debug for Address {
     }
 }
 
-/// A user name and password from a URL. `Debug` shows neither.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Credentials {
-    user_name: String,
-    password: Option<String>,
-}
-
-impl Credentials {
-    /// The user name, decoded; may be empty.
-    pub fn user_name(&self) -> &str {
-        &self.user_name
-    }
-
-    /// The password, decoded.
-    pub fn password(&self) -> Option<&str> {
-        self.password.as_deref()
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
-    }
-}
-
 /// A text that is no [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an address: {problem}")]
@@ -276,6 +264,10 @@ impl From<Infallible> for AddressError {
 }
 
 impl AddressError {
+    pub(crate) const fn new(text: String, problem: AddressProblem) -> Self {
+        Self { text, problem }
+    }
+
     /// The text, its password replaced by `***`.
     pub fn text(&self) -> &str {
         &self.text
@@ -297,6 +289,9 @@ pub enum AddressProblem {
     /// The scheme is none of [`Scheme`].
     #[error("the scheme is none of mqtt, tcp, mqtts, ws, wss, unix, memory")]
     SchemeUnknown,
+    /// The scheme is none of those that a [`Proxy`](crate::Proxy) may have.
+    #[error("the scheme of a proxy is one of socks5, socks5h, http")]
+    ProxySchemeUnknown,
     /// There is neither host nor port, or a name is missing.
     #[error("the host is missing")]
     HostMissing,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use gantline_protocol::Violation;
 
 use crate::address::{Address, Scheme};
+use crate::proxy::{Proxy, ProxyFailure};
 use crate::tls::{TlsFailure, TlsOptionsError};
+use crate::websocket::{WebSocketFailure, WebSocketOptionsError};
 
 /// Why [`connect`](crate::connect()) or [`bind`](crate::bind) failed. Nothing is left behind.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,6 +33,12 @@ pub enum TransportError {
         /// The scheme of the address.
         scheme: Scheme,
     },
+    /// You set an option that is about making a connection, and gave a stream that is connected already.
+    #[error("the option {option} cannot be honoured over a stream that is connected already")]
+    OptionOverStream {
+        /// The name of the setter.
+        option: &'static str,
+    },
     /// You asked to listen with TLS and gave no certificate.
     #[error("{address} cannot be listened on: TLS needs a certificate and its private key")]
     TlsMissing {
@@ -48,6 +56,18 @@ pub enum TransportError {
         /// Why.
         #[source]
         failure: Box<TlsFailure>,
+    },
+    /// The WebSocket options are wrong; the error says which, and why. Nothing was sent.
+    #[error(transparent)]
+    WebSocketOptions(#[from] WebSocketOptionsError),
+    /// The peer was reached and the upgrade to WebSocket failed. The reason says whose fault it is.
+    #[error("{address}: {failure}")]
+    WebSocket {
+        /// Where to.
+        address: Address,
+        /// Why.
+        #[source]
+        failure: Box<WebSocketFailure>,
     },
     /// The socket file could not be connected to: nobody listens there, or we may not. May pass.
     #[error("{address} cannot be connected to: {cause}")]
@@ -86,6 +106,17 @@ pub enum TransportError {
         address: Address,
         /// What was tried, in this order.
         attempts: Attempts,
+    },
+    /// The proxy of the options cannot be reached, or refused, or did not reach the server. The reason says which.
+    #[error("{address} cannot be reached through {proxy}: {failure}")]
+    Proxy {
+        /// Where to.
+        address: Address,
+        /// The proxy.
+        proxy: Box<Proxy>,
+        /// Why.
+        #[source]
+        failure: Box<ProxyFailure>,
     },
     /// The system did not let the listener have its address.
     #[error("{address} cannot be listened on: {cause}")]

@@ -23,7 +23,9 @@
 //! # }
 //! ```
 //!
-//! `mqtt://` and `memory://` work in every build, `unix://` on Unix, `mqtts://` with the feature `tls`.
+//! `mqtt://` and `memory://` work in every build, `unix://` on Unix, `mqtts://` with the feature `tls`, to which
+//! `pfx` adds PKCS#12 files and keys with a password, and `system-roots` the CAs of the system, `ws://` with the feature
+//! `websocket`, and `wss://` with both.
 
 mod address;
 mod buffers;
@@ -35,6 +37,8 @@ mod listen;
 mod mailbox;
 pub mod memory;
 mod peer;
+mod proxy;
+mod proxy_protocol;
 mod stream;
 pub mod sync;
 mod tcp;
@@ -42,21 +46,34 @@ mod tls;
 #[cfg(unix)]
 mod unix;
 mod upgrade;
+mod websocket;
+
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "websocket")]
+pub use tokio_tungstenite::tungstenite::http;
 
 pub use self::address::{Address, AddressError, AddressProblem, Credentials, Scheme};
 pub use self::clock::Clock;
 pub use self::connect::{DialOptions, connect, connect_over};
 pub use self::error::{Attempts, FramedError, TransportError};
 pub use self::framed::{Framed, ReadTurn, Turn};
-pub use self::listen::{AcceptBackoff, AcceptVerdict, BindOptions, Listener, accept, bind};
+pub use self::listen::{AcceptBackoff, AcceptVerdict, BindOptions, Listener, accept, accept_over, bind};
 pub use self::mailbox::{Budget, Late, Load, Mailbox, MailboxLimits, Overflow, Pushed, Taken, Want};
 pub use self::peer::{Endpoint, PeerInfo};
+pub use self::proxy::{Proxy, ProxyFailure, SocksRefusal};
+pub use self::proxy_protocol::{Network, NetworkError, ProxyHeaderError, ProxyProtocol};
 pub use self::stream::{Detached, Stream};
 pub use self::tcp::TcpOptions;
+#[cfg(feature = "pfx")]
+pub use self::tls::KeyPassword;
 #[cfg(feature = "tls")]
 pub use self::tls::{
     Certificates, ClientCertificates, ClientVerification, PrivateKey, ServerVerification, TlsAcceptor,
-    TlsClientOptions, TlsServerOptions,
+    TlsClientOptions, TlsIdentity, TlsServerOptions,
 };
 pub use self::tls::{TlsFailure, TlsInfo, TlsOptionsError, TlsVersion};
 pub use self::upgrade::HandshakeError;
+#[cfg(feature = "websocket")]
+pub use self::websocket::{WebSocketClientOptions, WebSocketServerOptions};
+pub use self::websocket::{WebSocketFailure, WebSocketInfo, WebSocketOptionsError};

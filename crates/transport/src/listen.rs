@@ -5,12 +5,14 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::address::{Address, Scheme};
 use crate::error::TransportError;
 use crate::memory;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::stream::Stream;
 use crate::tcp::{self, TcpOptions};
 #[cfg(feature = "tls")]
@@ -18,6 +20,8 @@ use crate::tls::TlsAcceptor;
 #[cfg(unix)]
 use crate::unix;
 use crate::upgrade::Upgrade;
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSocketServerOptions;
 
 /// Something that accepts connections. Implement it to let a server listen on a transport of your own.
 pub trait Listener: Send {
@@ -41,7 +45,10 @@ pub struct BindOptions {
     tcp: TcpOptions,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
+    #[cfg(feature = "websocket")]
+    websocket: Option<WebSocketServerOptions>,
     socket_mode: Option<u32>,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl BindOptions {
@@ -52,11 +59,19 @@ impl BindOptions {
         self
     }
 
-    /// TLS, which `mqtts://` needs and other schemes do not have.
+    /// TLS, which `mqtts://` and `wss://` need and other schemes do not have.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
         self.tls = Some(acceptor);
+        self
+    }
+
+    /// The options of WebSocket, for `ws://` and `wss://` only. Default: those of [`WebSocketServerOptions::default`].
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket(mut self, options: WebSocketServerOptions) -> Self {
+        self.websocket = Some(options);
         self
     }
 
@@ -68,6 +83,14 @@ impl BindOptions {
         self
     }
 
+    /// Takes headers of the PROXY protocol from load balancers in front of the listener, whatever the scheme puts on top of
+    /// TCP. Default: none are taken, and a connection that begins with one is refused as no MQTT.
+    #[must_use]
+    pub fn proxy_protocol(mut self, options: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(options);
+        self
+    }
+
     /// Refuses options that the scheme cannot honour, and schemes that this build does not have.
     fn check(&self, address: &Address) -> Result<(), TransportError> {
         let scheme = address.scheme();
@@ -75,13 +98,17 @@ impl BindOptions {
             Scheme::Mqtt | Scheme::Memory => true,
             Scheme::Mqtts => cfg!(feature = "tls"),
             Scheme::Unix => cfg!(unix),
-            Scheme::Ws | Scheme::Wss => false,
+            Scheme::Ws => cfg!(feature = "websocket"),
+            Scheme::Wss => cfg!(all(feature = "tls", feature = "websocket")),
         };
         if !built {
             return Err(TransportError::Unsupported { scheme });
         }
         if self.socket_mode.is_some() && scheme != Scheme::Unix {
             return Err(TransportError::OptionUnused { option: "socket_mode", scheme });
+        }
+        if self.proxy_protocol.is_some() && matches!(scheme, Scheme::Unix | Scheme::Memory) {
+            return Err(TransportError::OptionUnused { option: "proxy_protocol", scheme });
         }
         #[cfg(feature = "tls")]
         match (&self.tls, scheme.is_secure()) {
@@ -91,6 +118,13 @@ impl BindOptions {
             }
             _ => {}
         }
+        #[cfg(feature = "websocket")]
+        if let Some(options) = &self.websocket {
+            if !scheme.is_websocket() {
+                return Err(TransportError::OptionUnused { option: "websocket", scheme });
+            }
+            options.check()?;
+        }
         Ok(())
     }
 
@@ -99,10 +133,13 @@ impl BindOptions {
         let scheme = address.scheme();
         let upgrade = Upgrade {
             scheme,
+            proxy_protocol: self.proxy_protocol.clone(),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
+            #[cfg(feature = "websocket")]
+            websocket: scheme.is_websocket().then(|| Arc::new(self.websocket.clone().unwrap_or_default())),
         };
-        (scheme != Scheme::Mqtt).then_some(upgrade)
+        (scheme != Scheme::Mqtt || self.proxy_protocol.is_some()).then_some(upgrade)
     }
 }
 
@@ -127,6 +164,31 @@ pub async fn bind(address: &Address, options: &BindOptions) -> Result<Box<dyn Li
         #[cfg(not(unix))]
         scheme @ Scheme::Unix => Err(TransportError::Unsupported { scheme }),
     }
+}
+
+/// Puts on a connection that you have accepted yourself what the scheme of `address` puts on a socket, TLS say, as a listener
+/// at that address would: [`Stream::handshake`] does it. With [`BindOptions::proxy_protocol`], a stream whose peer has no
+/// IP address is trusted.
+///
+/// # Errors
+///
+/// As [`bind`]; also if the options have a socket mode, which is that of a listener's file.
+pub fn accept_over(
+    stream: Stream,
+    address: &Address,
+    options: &BindOptions,
+) -> Result<Stream, TransportError> {
+    options.check(address)?;
+    if options.socket_mode.is_some() {
+        return Err(TransportError::OptionOverStream { option: "socket_mode" });
+    }
+    Ok(match address.scheme() {
+        Scheme::Unix | Scheme::Memory => stream,
+        _ => match options.upgrade(address) {
+            Some(upgrade) => stream.before(Arc::new(upgrade)),
+            None => stream,
+        },
+    })
 }
 
 /// The next connection of `listener`; what [`AcceptBackoff`] would try again is tried again.

@@ -8,26 +8,40 @@ use std::sync::Arc;
 
 use crate::address::Scheme;
 use crate::tls::TlsInfo;
+use crate::websocket::WebSocketInfo;
 
-/// Who is at the other end of a [`Stream`] and what carries it.
+/// Who is at the other end of a [`Stream`](crate::Stream) and what carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
     scheme: Scheme,
     peer: Endpoint,
     local: Endpoint,
     tls: Option<Arc<TlsInfo>>,
+    websocket: Option<Arc<WebSocketInfo>>,
 }
 
 impl PeerInfo {
     /// Describes a connection. For a transport of your own take the scheme that is nearest.
     pub fn new(scheme: Scheme, peer: impl Into<Endpoint>, local: impl Into<Endpoint>) -> Self {
-        Self { scheme, peer: peer.into(), local: local.into(), tls: None }
+        Self { scheme, peer: peer.into(), local: local.into(), tls: None, websocket: None }
     }
 
     /// The same connection with what its TLS handshake agreed on.
     #[must_use]
     pub fn with_tls(mut self, tls: TlsInfo) -> Self {
         self.tls = Some(Arc::new(tls));
+        self
+    }
+
+    /// The same connection with what its upgrade to WebSocket agreed on.
+    #[must_use]
+    pub fn with_websocket(mut self, websocket: WebSocketInfo) -> Self {
+        self.websocket = Some(Arc::new(websocket));
+        self
+    }
+
+    pub(crate) fn with_peer(mut self, peer: Endpoint) -> Self {
+        self.peer = peer;
         self
     }
 
@@ -41,7 +55,7 @@ impl PeerInfo {
         self.scheme
     }
 
-    /// The other end.
+    /// The other end; behind a load balancer that speaks the PROXY protocol, the one that it tells.
     pub const fn peer(&self) -> &Endpoint {
         &self.peer
     }
@@ -54,6 +68,11 @@ impl PeerInfo {
     /// What TLS agreed on; `None` without TLS, and before its handshake.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.tls.as_deref()
+    }
+
+    /// What the upgrade to WebSocket agreed on; `None` without WebSocket, and before its handshake.
+    pub fn websocket(&self) -> Option<&WebSocketInfo> {
+        self.websocket.as_deref()
     }
 }
 

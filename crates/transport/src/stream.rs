@@ -20,6 +20,8 @@ use crate::peer::PeerInfo;
 #[cfg(feature = "tls")]
 use crate::tls::TlsFailure;
 use crate::upgrade::{HandshakeError, Upgrade};
+#[cfg(feature = "websocket")]
+use crate::websocket::{WebSocket, WebSocketServerOptions};
 
 /// A connection: bytes in order, both ways.
 ///
@@ -48,6 +50,29 @@ impl Stream {
     #[cfg(feature = "tls")]
     pub(crate) fn from_tls(tls: tokio_rustls::TlsStream<Self>, info: PeerInfo) -> Self {
         Self { io: Io::Tls(Box::new(tls)), info: Arc::new(info) }
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn from_websocket(socket: WebSocket, info: PeerInfo) -> Self {
+        Self { io: Io::WebSocket(Box::new(socket)), info: Arc::new(info) }
+    }
+
+    /// The server's end of a WebSocket connection over `io`, an HTTP connection that was upgraded by an HTTP server of your
+    /// own: [`WebSocketServerOptions::answer`] is the answer to its request. Of the options, the largest message counts; put
+    /// what `answer` gives into the [`PeerInfo`] with [`PeerInfo::with_websocket`].
+    #[cfg(feature = "websocket")]
+    pub fn from_upgraded_websocket(
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        info: PeerInfo,
+        options: &WebSocketServerOptions,
+    ) -> Self {
+        let below = Self::from_io(io, info.clone());
+        Self::from_websocket(WebSocket::upgraded(below, options), info)
+    }
+
+    /// The same connection, of which more is known by now.
+    pub(crate) fn described(self, info: PeerInfo) -> Self {
+        Self { info: Arc::new(info), ..self }
     }
 
     /// The same connection, which has to shake hands first.
@@ -134,6 +159,8 @@ impl Stream {
             Io::Unix(unix) => DetachedIo::Unix(unix.into_std()?),
             #[cfg(feature = "tls")]
             Io::Tls(_) => return Err(io::Error::new(io::ErrorKind::Unsupported, LAYERS_STAY)),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(_) => return Err(io::Error::new(io::ErrorKind::Unsupported, LAYERS_STAY)),
             Io::Before(pending) => {
                 let (stream, upgrade) = *pending;
                 DetachedIo::Before(Box::new((stream.detach()?, upgrade)))
@@ -155,7 +182,6 @@ impl Stream {
     }
 
     /// The TCP socket, if there is nothing in between.
-    #[cfg(feature = "tls")]
     pub(crate) const fn tcp(&self) -> Option<&TcpStream> {
         match &self.io {
             Io::Tcp(tcp) => Some(tcp),
@@ -177,6 +203,8 @@ impl AsyncRead for Stream {
             Io::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => read_tls(ready!(Pin::new(tls).poll_read(cx, buffer))),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(socket) => socket.poll_read(cx, buffer),
             Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_read(cx, buffer),
         }
@@ -192,6 +220,8 @@ impl AsyncWrite for Stream {
             Io::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(socket) => socket.poll_write(cx, &[io::IoSlice::new(bytes)]),
             Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_write(cx, bytes),
         }
@@ -208,6 +238,8 @@ impl AsyncWrite for Stream {
             Io::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(socket) => socket.poll_write(cx, slices),
             Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_write_vectored(cx, slices),
         }
@@ -220,6 +252,8 @@ impl AsyncWrite for Stream {
             Io::Unix(unix) => unix.is_write_vectored(),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(_) => true,
             Io::Before(_) => false,
             Io::Other(other) => other.is_write_vectored(),
         }
@@ -232,6 +266,8 @@ impl AsyncWrite for Stream {
             Io::Unix(unix) => Pin::new(unix).poll_flush(cx),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(socket) => socket.poll_flush(cx),
             Io::Before(_) => Poll::Ready(Err(no_handshake())),
             Io::Other(other) => Pin::new(other).poll_flush(cx),
         }
@@ -244,6 +280,8 @@ impl AsyncWrite for Stream {
             Io::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             #[cfg(feature = "tls")]
             Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            #[cfg(feature = "websocket")]
+            Io::WebSocket(socket) => socket.poll_shutdown(cx),
             Io::Before(pending) => Pin::new(&mut pending.0).poll_shutdown(cx),
             Io::Other(other) => Pin::new(other).poll_shutdown(cx),
         }
@@ -308,6 +346,8 @@ enum Io {
     Unix(UnixStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::TlsStream<Stream>>),
+    #[cfg(feature = "websocket")]
+    WebSocket(Box<WebSocket>),
     /// Accepted, and not yet ready for MQTT.
     Before(Box<(Stream, Arc<Upgrade>)>),
     Other(Box<dyn Duplex>),
@@ -335,5 +375,5 @@ fn no_handshake() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the handshake of this stream was not awaited")
 }
 
-#[cfg(feature = "tls")]
-const LAYERS_STAY: &str = "a connection stays on the runtime of its TLS handshake";
+#[cfg(any(feature = "tls", feature = "websocket"))]
+const LAYERS_STAY: &str = "a connection stays on the runtime of its handshake";

@@ -1,8 +1,10 @@
 //! TCP both ways: socket options, listening, connecting.
 //!
 //! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and below the layers of
-//! the other schemes with hosts. Leaves out: racing several addresses of one host; they are tried in the order that the
-//! resolver prefers.
+//! the other schemes with hosts; `race.rs`, which tries the addresses of a host. Leaves out: the resolver, which is the
+//! system's.
+
+mod race;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +20,7 @@ use crate::error::{Attempts, TransportError};
 use crate::listen::Listener;
 use crate::peer::{Endpoint, PeerInfo};
 use crate::stream::Stream;
+use crate::tcp::race::{interleaved, race};
 use crate::upgrade::Upgrade;
 
 /// Options of TCP sockets, for listening and connecting.
@@ -28,6 +31,7 @@ pub struct TcpOptions {
     keep_alive: Option<Duration>,
     reuse_address: bool,
     local_address: Option<SocketAddr>,
+    attempt_delay: Option<Duration>,
 }
 
 impl Default for TcpOptions {
@@ -38,6 +42,7 @@ impl Default for TcpOptions {
             keep_alive: None,
             reuse_address: cfg!(unix),
             local_address: None,
+            attempt_delay: Some(ATTEMPT_DELAY),
         }
     }
 }
@@ -84,6 +89,16 @@ impl TcpOptions {
         self
     }
 
+    /// For how long one address of a host may leave us without an answer before the next one is tried beside it; the
+    /// first that answers wins, and the others are given up (RFC 8305, "happy eyeballs"). `None`: one address at a time,
+    /// each for as long as the system tries. An address that refuses is followed by the next one at once either way. Default
+    /// 250 ms; less than 10 ms is taken for 10 ms. Connecting only.
+    #[must_use]
+    pub fn attempt_delay(mut self, delay: Option<Duration>) -> Self {
+        self.attempt_delay = delay.map(|delay| delay.max(LEAST_ATTEMPT_DELAY));
+        self
+    }
+
     pub(crate) fn memory_backlog(&self) -> usize {
         self.backlog.clamp(1, LARGEST_MEMORY_BACKLOG) as usize
     }
@@ -117,30 +132,63 @@ pub(crate) async fn bind(
 }
 
 pub(crate) async fn connect(address: &Address, options: &TcpOptions) -> Result<Stream, TransportError> {
-    let port = port_of(address);
-    if port == 0 {
-        return Err(TransportError::PortZero { address: address.clone().without_credentials() });
-    }
-    let host = if address.host().is_empty() { "localhost" } else { address.host() };
-    let mut candidates = resolve(host, port).await?;
-    if let Some(local) = options.local_address {
-        candidates.retain(|candidate| candidate.is_ipv4() == local.is_ipv4());
-    }
-    if candidates.is_empty() {
-        return Err(TransportError::NoAddress { host: host.to_owned() });
-    }
-    let mut attempts = Vec::new();
-    for candidate in candidates {
-        match connect_to(candidate, options).await {
-            Ok(tcp) => {
-                let local = tcp.local_addr().map_or_else(|_| Endpoint::from(""), Endpoint::from);
-                return Ok(Stream::from_tcp(tcp, PeerInfo::new(Scheme::Mqtt, candidate, local)));
-            }
-            Err(error) => attempts.push((candidate, error)),
+    let host = host_of(address);
+    match dial(host, port_of(address), options).await {
+        Ok((tcp, peer)) => {
+            let info = PeerInfo::new(Scheme::Mqtt, peer, local_of(&tcp));
+            Ok(Stream::from_tcp(tcp, info))
+        }
+        Err(DialError::PortZero) => {
+            Err(TransportError::PortZero { address: address.clone().without_credentials() })
+        }
+        Err(DialError::Unresolved(cause)) => Err(TransportError::Unresolved { host: host.to_owned(), cause }),
+        Err(DialError::NoAddress) => Err(TransportError::NoAddress { host: host.to_owned() }),
+        Err(DialError::Unreachable(attempts)) => {
+            Err(TransportError::Unreachable { address: address.clone().without_credentials(), attempts })
         }
     }
-    let address = address.clone().without_credentials();
-    Err(TransportError::Unreachable { address, attempts: Attempts::new(attempts) })
+}
+
+/// Where an address leads if nothing is in between.
+pub(crate) fn host_of(address: &Address) -> &str {
+    if address.host().is_empty() { "localhost" } else { address.host() }
+}
+
+pub(crate) fn local_of(tcp: &TcpStream) -> Endpoint {
+    tcp.local_addr().map_or_else(|_| Endpoint::from(""), Endpoint::from)
+}
+
+/// Why no TCP connection came about, whatever it was for.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    PortZero,
+    Unresolved(Arc<io::Error>),
+    NoAddress,
+    Unreachable(Attempts),
+}
+
+/// Connects to the first address of `host` that answers.
+pub(crate) async fn dial(
+    host: &str,
+    port: u16,
+    options: &TcpOptions,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    if port == 0 {
+        return Err(DialError::PortZero);
+    }
+    let found = resolve(host, port).await.map_err(|cause| DialError::Unresolved(Arc::new(cause)))?;
+    let fits = |candidate: &SocketAddr| {
+        options.local_address.is_none_or(|local| candidate.is_ipv4() == local.is_ipv4())
+    };
+    let candidates = interleaved(found.into_iter().filter(fits));
+    if candidates.is_empty() {
+        return Err(DialError::NoAddress);
+    }
+    let attempt = |&candidate: &SocketAddr| async move {
+        connect_to(candidate, options).await.map(|tcp| (tcp, candidate))
+    };
+    let raced = race(candidates, options.attempt_delay, attempt).await;
+    raced.map_err(|attempts| DialError::Unreachable(Attempts::new(attempts)))
 }
 
 /// A listening TCP socket, and what its connections have to do before MQTT.
@@ -158,10 +206,14 @@ impl Listener for TcpAcceptor {
         let (tcp, peer) = ready!(self.listener.poll_accept(cx))?;
         // A connection that is gone already refuses options; whoever reads from it will notice, and the others behind
         // it in the queue are none of its business.
-        if let Err(error) = self.options.apply(&SockRef::from(&tcp)) {
+        if !ACCEPTED_INHERIT && let Err(error) = self.options.apply(&SockRef::from(&tcp)) {
             tracing::debug!(%peer, %error, "options of an accepted connection could not be set");
         }
-        let local = tcp.local_addr().unwrap_or(self.local);
+        // Only where a listener has many addresses the system has to be asked for that of the connection.
+        let local = match self.local.ip().is_unspecified() {
+            true => tcp.local_addr().unwrap_or(self.local),
+            false => self.local,
+        };
         let stream = Stream::from_tcp(tcp, PeerInfo::new(Scheme::Mqtt, peer, local));
         Poll::Ready(Ok(match &self.upgrade {
             Some(upgrade) => stream.before(Arc::clone(upgrade)),
@@ -177,6 +229,12 @@ impl Listener for TcpAcceptor {
 
 /// More than this the channel behind `memory://` may refuse where machine words are short.
 const LARGEST_MEMORY_BACKLOG: u32 = 1 << 16;
+/// What RFC 8305 recommends, and its least.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+const LEAST_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
+/// Whether an accepted socket has the options of the listening one, so that they need not be set again: Linux copies
+/// them, see tcp(7) and socket(7).
+const ACCEPTED_INHERIT: bool = cfg!(target_os = "linux");
 
 fn port_of(address: &Address) -> u16 {
     address.port().unwrap_or_default()
@@ -189,18 +247,18 @@ async fn listening_addresses(address: &Address) -> Result<Vec<SocketAddr>, Trans
         let both: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
         return Ok(both.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
     }
-    let candidates = resolve(address.host(), port).await?;
+    let host = address.host();
+    let candidates = resolve(host, port).await;
+    let candidates = candidates
+        .map_err(|cause| TransportError::Unresolved { host: host.to_owned(), cause: Arc::new(cause) })?;
     if candidates.is_empty() {
-        return Err(TransportError::NoAddress { host: address.host().to_owned() });
+        return Err(TransportError::NoAddress { host: host.to_owned() });
     }
     Ok(candidates)
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, TransportError> {
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(found) => Ok(found.collect()),
-        Err(cause) => Err(TransportError::Unresolved { host: host.to_owned(), cause: Arc::new(cause) }),
-    }
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
 }
 
 fn listen(address: SocketAddr, dual: bool, options: &TcpOptions) -> io::Result<(TcpListener, SocketAddr)> {
@@ -210,6 +268,9 @@ fn listen(address: SocketAddr, dual: bool, options: &TcpOptions) -> io::Result<(
     }
     if options.reuse_address {
         socket.set_reuse_address(true)?;
+    }
+    if ACCEPTED_INHERIT {
+        options.apply(&SockRef::from(&socket))?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -227,4 +288,45 @@ async fn connect_to(address: SocketAddr, options: &TcpOptions) -> io::Result<Tcp
         socket.bind(&local.into())?;
     }
     TcpSocket::from_std_stream(socket.into()).connect(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// Both ends of a connection to a listener at `listening`, reached at `host`.
+    async fn connected(listening: &str, host: &str, options: &TcpOptions) -> (Stream, Stream) {
+        let mut acceptor = bind(&Address::new(listening).unwrap(), options, None).await.unwrap();
+        let port = acceptor.local.port();
+        let place = Address::new(format!("mqtt://{host}:{port}")).unwrap();
+        let client = connect(&place, &TcpOptions::default()).await.unwrap();
+        (client, poll_fn(|cx| acceptor.poll_accept(cx)).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_have_the_options_of_their_listener() {
+        let idle = Duration::from_secs(77);
+        for (nodelay, keep_alive) in [(true, Some(idle)), (false, None), (true, None)] {
+            let options = TcpOptions::default().nodelay(nodelay).keep_alive(keep_alive);
+            let (_client, server) = connected("mqtt://127.0.0.1:0", "127.0.0.1", &options).await;
+            let socket = SockRef::from(server.tcp().unwrap());
+            assert_eq!(socket.tcp_nodelay().unwrap(), nodelay);
+            assert_eq!(socket.keepalive().unwrap(), keep_alive.is_some());
+            if let Some(idle) = keep_alive {
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_know_at_which_of_our_addresses_they_are() {
+        for listening in ["mqtt://127.0.0.1:0", "mqtt://0.0.0.0:0", "mqtt://:0"] {
+            let (client, server) = connected(listening, "127.0.0.1", &TcpOptions::default()).await;
+            let ours = server.info().local().socket().unwrap();
+            assert_eq!(Some(ours.port()), client.info().peer().socket().map(|peer| peer.port()));
+            assert!(ours.ip().to_canonical().is_loopback(), "{listening}: {ours}");
+        }
+    }
 }

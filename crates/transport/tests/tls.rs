@@ -234,7 +234,7 @@ async fn mqtt_without_tls_is_told_from_broken_tls() {
     let acceptor = TlsAcceptor::new(served_with(&ca.server(&["localhost"]))).unwrap();
     for (bytes, plain) in [
         (&b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"[..], true),
-        (&b"GET / HTTP/1.1\r\n\r\n"[..], false),
+        (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], false),
     ] {
         let mut listener = listen(&acceptor).await;
         let socket = ("localhost", listener.local_address().port().unwrap());

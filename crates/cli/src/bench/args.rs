@@ -45,8 +45,8 @@ pub(crate) enum Scenario {
     Abuse(Abuse),
     /// No load: listens like a broker and copies bytes from publishers to subscribers
     ///
-    /// The floor of what a broker can cost. It does just enough for p2p (any QoS), fan-in, fan-out and latency
-    /// (fans with QoS 0): run it in the place of a broker. Ends at Ctrl-C.
+    /// The floor of what a broker can cost. It does just enough for p2p (any QoS), fan-in, fan-out, latency
+    /// (fans with QoS 0), connect and idle: run it in the place of a broker. Ends at Ctrl-C.
     Relay(Relay),
 }
 
@@ -163,6 +163,10 @@ pub(crate) struct P2p {
     /// Publishers, and as many subscribers
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = RangedU64ValueParser::<u16>::new().range(1..))]
     pub(crate) publishers: u16,
+    /// Connect so that half of the pairs cross between the two workers of a broker that gives them connections in
+    /// turn (`gantline serve --workers 2`); --publishers has to be a multiple of 4, and nobody else may connect
+    #[arg(long)]
+    pub(crate) cross: bool,
     #[command(flatten)]
     pub(crate) load: Load,
 }

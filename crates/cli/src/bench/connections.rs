@@ -3,8 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    args, failure::Failure, histogram::Histogram, link::Greeted, progress::Progress, report::Report,
-    run::Run, wire::connect::Session,
+    args,
+    failure::Failure,
+    histogram::Histogram,
+    link::{Greeted, LONG_KEEP_ALIVE},
+    progress::Progress,
+    report::Report,
+    run::Run,
+    wire::connect::Session,
 };
 
 /// Keeps connections open that ping once in a keep-alive, and reads what the broker spends on them.
@@ -71,7 +77,7 @@ fn round_trip(
     let name = |figure: &str| format!("round_{round}_{figure}");
     let before = run.usage();
     let started = Instant::now();
-    let opened = open_all(run, options.connections, 0, line)?;
+    let opened = open_all(run, options.connections, LONG_KEEP_ALIVE, line)?;
     let seconds = started.elapsed().as_secs_f64();
     let count = opened.connections.len() as u64;
     report.rate(name("connects_per_second"), count, seconds);

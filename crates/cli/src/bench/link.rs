@@ -20,9 +20,9 @@ use super::{
 /// How long a broker may take to answer a CONNECT, a SUBSCRIBE or a PINGREQ.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The keep alive of connections that are busy or short, in seconds: longer than a run, and not 0, which some brokers
-/// refuse.
-pub(crate) const LONG_KEEP_ALIVE: u16 = 3600;
+/// The keep alive of all connections whose pings are not what is measured, in seconds. As long as there is, so that no
+/// run needs pings; not 0, which some brokers refuse.
+pub(crate) const LONG_KEEP_ALIVE: u16 = u16::MAX;
 
 /// The longest wait for events, so that nobody has to wait long for a loop to end.
 pub(crate) const TICK: Duration = Duration::from_millis(100);

@@ -10,6 +10,7 @@
 //! generator to a core each, start the broker under its pin, and compare only runs of the same minute.
 
 mod abuse;
+mod alarm;
 pub(crate) mod args;
 mod connections;
 mod failure;
@@ -86,7 +87,13 @@ fn check(scenario: &Scenario) {
     let wants_properties = scenario.body().is_some_and(|body| body.user_properties > 0);
     let has_properties = scenario.target().is_some_and(|target| target.mqtt.has_properties());
     if wants_properties && !has_properties {
-        let problem = "--user-properties needs --mqtt 5.0";
-        Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        refuse("--user-properties needs --mqtt 5.0");
     }
+    if matches!(scenario, Scenario::P2p(it) if it.cross && !it.publishers.is_multiple_of(4)) {
+        refuse("--cross needs --publishers to be a multiple of 4");
+    }
+}
+
+fn refuse(problem: &str) -> ! {
+    Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit()
 }

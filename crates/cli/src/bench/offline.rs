@@ -5,7 +5,7 @@
 use super::{
     args,
     failure::Failure,
-    link::Greeted,
+    link::{Greeted, LONG_KEEP_ALIVE},
     progress::Progress,
     report::Report,
     run::Run,
@@ -71,5 +71,5 @@ fn queue_and_drain(run: &Run, options: &args::Offline) -> Result<Report, Failure
 }
 
 fn open(run: &Run, index: usize, session: Session) -> Result<Greeted, Failure> {
-    Greeted::open(run, run.client_id("s", index), 0, session)
+    Greeted::open(run, run.client_id("s", index), LONG_KEEP_ALIVE, session)
 }

@@ -30,8 +30,13 @@ const MANY: [&str; 5] = ["50", "90", "99", "99.9", "99.99"];
 
 /// Each publisher has a topic and a subscriber.
 pub(crate) fn p2p(run: &Run, options: &args::P2p) -> Result<Report, Failure> {
-    let plan = plan("p2p", options.publishers, Topology::Pairs, &options.load);
-    measure(run, &plan, options.load.timing)
+    let topology = if options.cross { Topology::CrossingPairs } else { Topology::Pairs };
+    let plan = plan("p2p", options.publishers, topology, &options.load);
+    let mut report = measure(run, &plan, options.load.timing)?;
+    if options.cross {
+        report.count("crossing_pairs", u64::from(options.publishers) / 2);
+    }
+    Ok(report)
 }
 
 /// All publishers have one subscriber.

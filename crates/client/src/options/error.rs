@@ -3,7 +3,7 @@
 //! Relates to: [`ConnectOptions::check`](crate::ConnectOptions::check), which finds what contradicts something else.
 
 use gantline_protocol::{ClientIdError, ProtocolVersion};
-use gantline_transport::AddressError;
+use gantline_transport::{AddressError, Scheme};
 
 /// Options that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +19,24 @@ pub enum OptionsError {
     #[error(transparent)]
     ClientId(#[from] ClientIdError),
     /// TLS options are given and the address is not one of TLS, or a stream is given instead of an address.
-    #[error("tls needs an address of TLS: write mqtts:// instead of mqtt://, or leave the TLS options out")]
+    #[error(
+        "tls needs an address of TLS: write mqtts:// instead of mqtt://, wss:// instead of ws://, or leave the TLS options out"
+    )]
     TlsWithoutAddress,
+    /// WebSocket options are given and the address is not one of WebSocket, or a stream is given instead of an address.
+    #[error(
+        "websocket_options need an address of WebSocket, ws:// or wss://: write that, or leave the options out"
+    )]
+    WebSocketWithoutAddress,
+    /// The URL is to be one of WebSocket and is not.
+    #[error("the address is to be one of WebSocket, ws:// or wss://, and is {scheme}://")]
+    NotOfWebSocket {
+        /// Its scheme.
+        scheme: Scheme,
+    },
+    /// Credentials are given, and also something to ask for them.
+    #[error("user_name or password are set, and credentials_provider too: leave one of them out")]
+    CredentialsTwice,
     /// An option that the version does not have.
     #[error("{option} does not exist in MQTT {version}")]
     NotInVersion {

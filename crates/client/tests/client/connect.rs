@@ -129,17 +129,18 @@ async fn a_host_that_does_not_answer_is_told_from_a_server_that_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_not_mqtt_is_called_so() {
-    for greeting in [
-        "HTTP/1.1 400 Bad Request\r\n\r\n",
-        "SSH-2.0-OpenSSH_9.2\r\n",
-        "220 mail.example ESMTP\r\n",
-        "-ERR unknown command\r\n",
-        "\0",
-    ] {
+    let http = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    for greeting in
+        [http, "SSH-2.0-OpenSSH_9.2\r\n", "220 mail.example ESMTP\r\n", "-ERR unknown command\r\n", "\0"]
+    {
         let (stream, mut peer) = pair();
         let (result, ()) =
             tokio::join!(Client::connect_with(options(), stream), peer.send_bytes(greeting.as_bytes()));
         let error = result.unwrap_err();
+        if greeting == http {
+            assert!(error.to_string().contains("speaks HTTP on this port"), "{error}");
+            continue;
+        }
         assert!(matches!(error, ConnectError::NotMqtt(_)), "{greeting:?}: {error}");
         assert!(error.to_string().starts_with("the peer does not speak MQTT"), "{error}");
     }

@@ -11,6 +11,7 @@ mod bounds;
 mod conformance_5_0;
 mod conformance_5_0_flows;
 mod connect;
+mod credentials;
 mod disconnect;
 mod events;
 mod hostile;

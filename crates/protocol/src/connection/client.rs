@@ -28,7 +28,7 @@ pub type ClientConnection<S> = Connection<ClientSide, S>;
 /// The role of [`ClientConnection`].
 #[derive(Debug)]
 pub struct ClientSide {
-    /// What we asked for, until it is answered.
+    /// What we asked for, without who we are, until it is answered.
     connect: Option<Box<Connect>>,
     pings: Pings,
 }
@@ -68,14 +68,16 @@ impl<S: DerefMut<Target = Session>> Connection<ClientSide, S> {
     /// The session is the one that the client holds for its client id, also if it is empty: a server that has more
     /// than we remember is not at fault.
     ///
+    /// Of `connect` nothing is kept that names or proves who the client is, so that the caller can erase it.
+    ///
     /// # Errors
     ///
     /// A field of `connect` cannot be expressed.
-    pub fn new(connect: Connect, session: S, now: Moment, out: &mut Vec<u8>) -> Result<Self, EncodeError> {
+    pub fn new(connect: &Connect, session: S, now: Moment, out: &mut Vec<u8>) -> Result<Self, EncodeError> {
         connect.encode(connect.version, out)?;
-        let limits = Limits::for_client(&connect, &ConnAck::default());
+        let limits = Limits::for_client(connect, &ConnAck::default());
         let method = connect.properties.authentication_method.as_deref().map(Into::into);
-        let role = ClientSide { connect: Some(Box::new(connect)), pings: Pings::new(now) };
+        let role = ClientSide { connect: Some(Box::new(terms_of(connect))), pings: Pings::new(now) };
         Ok(Self { method, ..Self::with_role(role, Phase::Opening, limits, session, now) })
     }
 
@@ -398,6 +400,13 @@ fn with_properties<'a>(
         }
         other => Ok(other),
     }
+}
+
+/// A CONNECT without client id, will and credentials.
+fn terms_of(connect: &Connect) -> Connect {
+    let &Connect { version, clean_start, keep_alive, bridge, .. } = connect;
+    let properties = connect.properties.clone();
+    Connect { version, clean_start, keep_alive, properties, bridge, ..Connect::default() }
 }
 
 const PINGREQ: [u8; 2] = [0xC0, 0];

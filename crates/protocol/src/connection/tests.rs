@@ -181,7 +181,7 @@ fn an_alias_that_could_not_be_sent_is_not_taken_for_known() {
 fn bytes_from_the_server_are_a_sign_of_life() {
     let mut out = Vec::new();
     let connect = Connect { keep_alive: 10, ..Connect::default() };
-    let mut client = ClientConnection::new(connect, Box::<Session>::default(), NOW, &mut out).unwrap();
+    let mut client = ClientConnection::new(&connect, Box::<Session>::default(), NOW, &mut out).unwrap();
     client.receive(NOW, &[0x20, 3, 0, 0, 0], &mut out).unwrap();
     client.handle_timeout(Moment::from_millis(10_000), &mut out).unwrap();
     client.note_received(Moment::from_millis(19_000));

@@ -26,7 +26,7 @@ pub(crate) struct Clients {
 impl Clients {
     /// The slot of this client, made if it is missing.
     pub(crate) fn get_or_insert(&self, id: &ClientId, make: impl FnOnce() -> ClientSlot) -> Arc<ClientSlot> {
-        let mut shard = self.shard(id).lock();
+        let mut shard = self.shard(id.as_str()).lock();
         if let Some(slot) = shard.get(id) {
             return Arc::clone(slot);
         }
@@ -35,9 +35,14 @@ impl Clients {
         slot
     }
 
+    /// The slot of this client.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<ClientSlot>> {
+        self.shard(id).lock().get(id).cloned()
+    }
+
     /// Removes a slot whose session has ended, unless somebody waits for it.
     pub(crate) fn remove(&self, slot: &Arc<ClientSlot>) {
-        let mut shard = self.shard(slot.id()).lock();
+        let mut shard = self.shard(slot.id().as_str()).lock();
         let removable = slot.with_state(|state| {
             state.removed |= !state.present && state.session.is_some() && state.claims.is_empty();
             state.removed
@@ -66,7 +71,7 @@ impl Clients {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    fn shard(&self, id: &ClientId) -> &Mutex<Shard> {
+    fn shard(&self, id: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(id) as usize % SHARDS]
     }
 }

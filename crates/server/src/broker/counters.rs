@@ -12,10 +12,12 @@ pub(crate) struct Counters {
     connections: AtomicUsize,
     pub(crate) connected: Counter,
     pub(crate) refused: Counter,
+    pub(crate) rejected: Counter,
     pub(crate) received: Counter,
     pub(crate) routed: Counter,
     dropped: Counter,
     pub(crate) expired: Counter,
+    pub(crate) store_failures: Counter,
     pub(crate) violations: Counter,
 }
 

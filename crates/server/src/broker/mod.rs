@@ -7,7 +7,7 @@
 //!
 //! Locks are taken in this order: a shard of the client table, a slot, the subscriptions, the retained messages, a
 //! mailbox; never two of one kind, and nothing is woken and no user code runs under any of them. The alarms have a lock
-//! of their own, under which no other is taken.
+//! of their own, and so have the topics that are not saved, under which no other is taken.
 //!
 //! Relates to: the tasks around it, which do IO and know the time. Leaves out: everything that waits.
 
@@ -31,10 +31,11 @@ pub(crate) mod slot;
 mod subscribing;
 pub(crate) mod subscriptions;
 mod timers;
+pub(crate) mod unsaved;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use gantline_protocol::{ClientId, Moment, Outbound};
@@ -49,6 +50,8 @@ use self::generations::Generations;
 use self::retained::RetainedTree;
 use self::slot::ClientSlot;
 use self::subscriptions::{Subscriber, Subscriptions};
+use self::unsaved::Unsaved;
+use crate::events::Announcer;
 use crate::options::ServerOptions;
 
 /// What all connections of a server share.
@@ -59,8 +62,11 @@ pub(crate) struct Broker {
     subscriptions: RwLock<Subscriptions<Arc<ClientSlot>>>,
     generations: Generations,
     pub(crate) retained: RwLock<RetainedTree>,
+    /// What a store is still to be told, if there is one.
+    pub(crate) unsaved: OnceLock<Unsaved>,
     pub(crate) alarms: Alarms,
     pub(crate) counters: Counters,
+    pub(crate) events: Announcer,
     /// The subscribers in this process, which have no client id.
     locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
     budget: Arc<Budget>,
@@ -80,8 +86,10 @@ impl Broker {
             subscriptions: RwLock::default(),
             generations: Generations::default(),
             retained: RwLock::default(),
+            unsaved: OnceLock::new(),
             alarms: Alarms::default(),
             counters: Counters::default(),
+            events: Announcer::new(),
             next_key: AtomicUsize::new(1),
             retained_alarm: AtomicU64::new(u64::MAX),
         }

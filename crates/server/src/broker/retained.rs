@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gantline_protocol::{Frame, Moment, QoS};
+use gantline_protocol::{Frame, Moment, Outbound, QoS};
 
 use super::arena::{Arena, NodeId};
 
@@ -31,6 +31,21 @@ pub(crate) struct Retained {
 }
 
 impl Retained {
+    /// The message as it is sent to somebody who has just subscribed [MQTT-3.3.1-8].
+    pub(crate) fn outbound(&self) -> Outbound {
+        let (frame, qos, expires) = (self.frame.clone(), self.qos, self.expires);
+        Outbound { frame, subscription_ids: None, expires, tag: 0, qos, retain: true }
+    }
+
+    /// Whether it says the same for ever, so that a store need not be told again.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.expires == Moment::NEVER
+            && other.expires == Moment::NEVER
+            && self.qos == other.qos
+            && self.frame.payload() == other.frame.payload()
+            && self.frame.raw_properties() == other.frame.raw_properties()
+    }
+
     fn is_alive(&self, now: Moment) -> bool {
         self.expires > now
     }
@@ -101,7 +116,6 @@ impl RetainedTree {
     }
 
     /// The message of a topic, unless it has expired.
-    #[cfg(test)]
     pub(crate) fn get(&self, topic: &str, now: Moment) -> Option<&Retained> {
         let mut node = NodeId::ROOT;
         for level in topic.split('/') {

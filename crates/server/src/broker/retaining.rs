@@ -4,8 +4,10 @@
 //! rings before what is awaited was superseded and does nothing, or each would set a successor for ever. None is set far
 //! ahead, so that expiries which come closer and closer pile none up.
 //!
+//! If there is a store, each change of a topic is also noted in `unsaved.rs`.
+//!
 //! Relates to: [`RetainedTree`](super::retained::RetainedTree); `timekeeper.rs`, which waits for the alarm. Leaves out: the
-//! replay of retained messages, which the connection does.
+//! replay of retained messages, which the connection does, and saving them.
 
 use std::sync::atomic::Ordering;
 
@@ -20,21 +22,57 @@ impl Broker {
     /// Keeps a message for later subscribers, or clears the topic.
     pub(super) fn retain(&self, publication: &mut Publication<'_>, now: Moment) {
         let topic = publication.topic;
-        let replaced = if publication.is_empty() {
+        if publication.is_empty() {
             // [MQTT-3.3.1-6]
-            self.retained.write().clear(topic)
-        } else {
-            let (qos, expires) = (publication.qos, publication.expires);
-            let retained = Retained { frame: publication.frame().clone(), qos, expires };
-            let mut tree = self.retained.write();
-            let replaced = tree.set(topic, retained);
-            let next = tree.next_expiry();
-            drop(tree);
-            self.expect_expiry(next, now);
-            replaced
-        };
+            self.clear_retained(topic);
+            return;
+        }
+        let (qos, expires) = (publication.qos, publication.expires);
+        let retained = Retained { frame: publication.frame().clone(), qos, expires };
+        let for_store = self.unsaved.get().map(|unsaved| (unsaved, retained.clone()));
         // Freed outside of the lock.
+        let replaced = self.set_retained(topic, retained, now);
+        if let Some((unsaved, retained)) = for_store
+            && replaced.is_none_or(|replaced| !replaced.is_same(&retained))
+        {
+            unsaved.add(topic);
+        }
+    }
+
+    /// Clears a topic; returns whether it had a message.
+    pub(crate) fn clear_retained(&self, topic: &str) -> bool {
+        // Freed outside of the lock.
+        let removed = self.retained.write().clear(topic);
+        if let Some(unsaved) = self.unsaved.get()
+            && removed.is_some()
+        {
+            unsaved.add(topic);
+        }
+        removed.is_some()
+    }
+
+    /// Keeps or clears what the store has for a topic.
+    pub(crate) fn restore(&self, topic: &str, retained: Option<Retained>, now: Moment) {
+        let replaced = match retained {
+            Some(retained) => self.set_retained(topic, retained, now),
+            None => self.retained.write().clear(topic),
+        };
         drop(replaced);
+    }
+
+    /// The messages of these topics, in their order.
+    pub(crate) fn retained_values(&self, topics: &[Box<str>], now: Moment) -> Vec<Option<Retained>> {
+        let tree = self.retained.read();
+        topics.iter().map(|topic| tree.get(topic, now).cloned()).collect()
+    }
+
+    fn set_retained(&self, topic: &str, retained: Retained, now: Moment) -> Option<Retained> {
+        let mut tree = self.retained.write();
+        let replaced = tree.set(topic, retained);
+        let next = tree.next_expiry();
+        drop(tree);
+        self.expect_expiry(next, now);
+        replaced
     }
 
     /// The alarm has rung: removes retained messages that have expired, and sets the next one.
@@ -49,6 +87,9 @@ impl Broker {
         let next = tree.next_expiry();
         drop(tree);
         self.counters.expired.add(removed.len() as u64);
+        if let Some(unsaved) = self.unsaved.get() {
+            removed.iter().for_each(|gone| unsaved.add(gone.frame.topic()));
+        }
         self.expect_expiry(next, now);
     }
 

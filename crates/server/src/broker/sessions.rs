@@ -19,6 +19,7 @@ use super::publish::{After, deliver_shared};
 use super::session::ClientSession;
 use super::shared::Origin;
 use super::slot::{Claim, ClientSlot, Order, PendingWill, Profile, State};
+use crate::events::ServerEvent;
 
 /// A session while it is lent, as the queue hands it out.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) clean_start: bool,
     pub(crate) will: Option<&'a Will>,
     pub(crate) limits: &'a Limits,
+    /// The most seconds that the session may outlive the connection.
+    pub(crate) session_expiry_max: u32,
 }
 
 impl Broker {
@@ -258,6 +261,7 @@ impl Broker {
         let in_flight = ended.flows.outgoing().iter().filter_map(|entry| entry.message);
         let in_flight = in_flight.filter(|message| message.qos == QoS::AtLeastOnce);
         self.pass_on(in_flight.chain(&queued), now);
+        self.events.announce(|| ServerEvent::SessionEnded { client_id: slot.id().clone() });
     }
 
     /// Hands messages that a member of a share group did not take to other members; those of no group are lost.

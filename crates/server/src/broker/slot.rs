@@ -159,6 +159,11 @@ impl ClientSlot {
         self.heard.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// When something last came from the client.
+    pub(crate) fn heard(&self) -> Moment {
+        Moment::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+
     /// The silence after which the client is given up, in milliseconds; 0 is never.
     pub(crate) fn set_silence(&self, millis: u32) {
         self.silence_millis.store(millis, Ordering::Relaxed);

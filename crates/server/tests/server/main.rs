@@ -5,12 +5,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
+mod administration;
 mod authentication;
 mod chaos;
 mod conformance_3_1_1;
 mod conformance_5_0;
 mod conformance_5_0_flows;
 mod connect;
+mod events;
 mod inflight;
 mod keep_alive;
 mod local;
@@ -26,4 +28,5 @@ mod subscribe;
 mod takeover;
 #[cfg(feature = "tls")]
 mod tls;
+mod validation;
 mod wills;

@@ -4,6 +4,8 @@
 
 use std::net::Ipv6Addr;
 
+use zeroize::Zeroizing;
+
 use super::{Address, AddressProblem, Credentials, Scheme};
 
 pub(super) fn address(text: &str) -> Result<Address, AddressProblem> {
@@ -12,16 +14,10 @@ pub(super) fn address(text: &str) -> Result<Address, AddressProblem> {
     if scheme == Scheme::Unix {
         return unix(rest);
     }
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (credentials, place) = match authority.rsplit_once('@') {
-        Some((credentials, place)) => (Some(self::credentials(credentials)?), place),
-        // Most likely a password with a bare slash, which ended the authority too early.
-        None if path.contains('@') && !scheme.is_websocket() => {
-            return Err(AddressProblem::CredentialsInvalid);
-        }
-        None => (None, authority),
-    };
-    let (host, port) = host_and_port(place)?;
+    if !scheme.is_websocket() && has_bare_slash(rest) {
+        return Err(AddressProblem::CredentialsInvalid);
+    }
+    let Authority { credentials, host, port, path } = authority(rest)?;
     let path = self::path(scheme, path)?;
     if scheme == Scheme::Memory {
         if port.is_some() {
@@ -39,8 +35,37 @@ pub(super) fn address(text: &str) -> Result<Address, AddressProblem> {
     Ok(Address { scheme, host, port: port.or(scheme.default_port()), path, credentials })
 }
 
+/// What stands behind the `://` of a URL.
+pub(crate) struct Authority<'a> {
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    /// What follows, as it is.
+    pub(crate) path: &'a str,
+}
+
+pub(crate) fn authority(text: &str) -> Result<Authority<'_>, AddressProblem> {
+    let (authority, path) = split(text);
+    let (credentials, place) = match authority.rsplit_once('@') {
+        Some((credentials, place)) => (Some(self::credentials(credentials)?), place),
+        None => (None, authority),
+    };
+    let (host, port) = host_and_port(place)?;
+    Ok(Authority { credentials, host, port, path })
+}
+
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()))
+}
+
+/// Most likely a password with a bare slash, which ended the authority too early.
+pub(crate) fn has_bare_slash(text: &str) -> bool {
+    let (authority, path) = split(text);
+    !authority.contains('@') && path.contains('@')
+}
+
 /// The text without its password, also if it is no address.
-pub(super) fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
     let Some(length) = text[start..].rfind('@') else { return text.to_owned() };
     let Some(colon) = text[start..start + length].find(':') else { return text.to_owned() };
@@ -76,7 +101,7 @@ fn credentials(text: &str) -> Result<Credentials, AddressProblem> {
         Some((user_name, password)) => (user_name, Some(percent_decoded(password)?)),
         None => (text, None),
     };
-    Ok(Credentials { user_name: percent_decoded(user_name)?, password })
+    Ok(Credentials::of_url(percent_decoded(user_name)?, password))
 }
 
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), AddressProblem> {
@@ -123,8 +148,9 @@ fn port(text: &str) -> Result<u16, AddressProblem> {
     text.parse().map_err(|_| AddressProblem::PortInvalid)
 }
 
-fn percent_decoded(text: &str) -> Result<String, AddressProblem> {
-    let mut decoded = Vec::with_capacity(text.len());
+fn percent_decoded(text: &str) -> Result<Zeroizing<String>, AddressProblem> {
+    // Of its final size at once, so that no copy is left behind.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         let byte = match byte {
@@ -133,7 +159,13 @@ fn percent_decoded(text: &str) -> Result<String, AddressProblem> {
         };
         decoded.push(byte);
     }
-    String::from_utf8(decoded).map_err(|_| AddressProblem::CredentialsInvalid)
+    match String::from_utf8(std::mem::take(&mut *decoded)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(AddressProblem::CredentialsInvalid)
+        }
+    }
 }
 
 fn hex_digit(byte: Option<u8>) -> Result<u8, AddressProblem> {

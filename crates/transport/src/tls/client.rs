@@ -1,19 +1,21 @@
 //! The client's side of TLS: what it trusts, who it is, and the handshake.
 //!
-//! Relates to: [`connect`](crate::connect()), which uses it for `mqtts://`. Leaves out: the system's CAs; the built-in ones
-//! are those of Mozilla (webpki-roots), which are the same everywhere.
+//! Relates to: [`connect`](crate::connect()), which uses it for `mqtts://`. Leaves out: what CAs are trusted (`roots.rs`), and
+//! how a certificate is judged (`verify_server.rs`).
 
 use std::sync::{Arc, OnceLock};
 
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 
+use super::identity::{BoxError, IdentitySource, TlsIdentity};
 use super::material::{Certificates, PrivateKey};
-use super::provider::{Versions, info_of, other, provider};
-use super::server::identity_error;
+use super::provider::{Crypto, Versions, info_of, other};
+use super::roots::Roots;
 use super::verify_server::Trust;
-use super::{ServerVerification, TlsFailure, TlsOptionsError, TlsVersion};
-use crate::address::{Address, Scheme};
+use super::{HTTP, ServerVerification, TlsFailure, TlsOptionsError, TlsVersion};
+use crate::address::Address;
 use crate::error::TransportError;
 use crate::peer::PeerInfo;
 use crate::stream::Stream;
@@ -31,37 +33,78 @@ use crate::stream::Stream;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct TlsClientOptions {
-    ca: Vec<Certificates>,
-    extra_ca: Vec<Certificates>,
-    identity: Option<(Certificates, PrivateKey)>,
+    roots: Roots,
+    identity: Option<IdentitySource>,
     alpn: Vec<Vec<u8>>,
     server_name: Option<String>,
     versions: Versions,
     trust: Trust,
+    crypto: Crypto,
     /// What these options come to, kept so that later connections resume TLS sessions of earlier ones. Not for files,
     /// which may change.
     config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 impl TlsClientOptions {
-    /// Trusts these CAs and no longer the built-in ones. May be called more than once.
+    /// Trusts these CAs and no longer the built-in ones, which are those of Mozilla. May be called more than once.
     #[must_use]
     pub fn ca(mut self, certificates: Certificates) -> Self {
-        self.ca.push(certificates);
+        self.roots.own.push(certificates);
         self.changed()
     }
 
-    /// Trusts these CAs as well. May be called more than once.
+    /// Trusts the CAs of the system and no longer the built-in ones; together with [`ca`](Self::ca), both. On macOS and
+    /// Windows the system then also judges, revocation included; elsewhere its CAs are read from where its OpenSSL has
+    /// them, or from `SSL_CERT_FILE` and `SSL_CERT_DIR`, once for these options and their clones. Connecting is an error if
+    /// there is nothing to trust.
+    #[cfg(feature = "system-roots")]
+    #[must_use]
+    pub fn system_roots(mut self) -> Self {
+        self.roots.system = true;
+        self.changed()
+    }
+
+    /// Trusts these CAs beside all others. May be called more than once.
     #[must_use]
     pub fn extra_ca(mut self, certificates: Certificates) -> Self {
-        self.extra_ca.push(certificates);
+        self.roots.extra.push(certificates);
         self.changed()
     }
 
     /// The certificate to show to a server that asks for one, and its key. Default: none.
     #[must_use]
-    pub fn client_certificate(mut self, chain: Certificates, key: PrivateKey) -> Self {
-        self.identity = Some((chain, key));
+    pub fn client_certificate(self, chain: Certificates, key: PrivateKey) -> Self {
+        self.identity(TlsIdentity::new(chain, key))
+    }
+
+    /// The identity to show to a server that asks for one, which may be a PKCS#12 file. Default: none.
+    #[must_use]
+    pub fn identity(mut self, identity: TlsIdentity) -> Self {
+        self.identity = Some(IdentitySource::Given(identity));
+        self.changed()
+    }
+
+    /// Asks for the identity at each connect, from a store of secrets or a service that issues certificates, say. It
+    /// counts against the connect time-out; its error ends the attempt. No TLS session is resumed then, because it could be
+    /// that of another identity. What files change by themselves needs no provider: they are read at each connect anyway.
+    ///
+    /// ```
+    /// use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity};
+    /// # async fn issue() -> Result<(String, String), std::io::Error> { unimplemented!() }
+    ///
+    /// let options = TlsClientOptions::default().identity_provider(|| async {
+    ///     let (certificate, key) = issue().await?;
+    ///     Ok::<_, std::io::Error>(TlsIdentity::new(Certificates::pem(certificate), PrivateKey::pem(key)))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn identity_provider<F, R, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<TlsIdentity, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.identity = Some(IdentitySource::asked(provider));
         self.changed()
     }
 
@@ -84,6 +127,15 @@ impl TlsClientOptions {
     #[must_use]
     pub fn versions(mut self, versions: &[TlsVersion]) -> Self {
         self.versions = Versions::new(versions);
+        self.changed()
+    }
+
+    /// Who does the cryptography, such as aws-lc-rs for FIPS or for key exchange that withstands quantum computers:
+    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`, with the feature `aws_lc_rs` of your rustls 0.23. Default:
+    /// ring. A default of the process is not looked at.
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.crypto = Crypto::of(provider);
         self.changed()
     }
 
@@ -112,42 +164,46 @@ impl TlsClientOptions {
         self
     }
 
-    fn reads_files(&self) -> bool {
-        let identity = self.identity.iter().any(|(chain, key)| chain.is_file() || key.is_file());
-        identity || self.ca.iter().chain(&self.extra_ca).any(Certificates::is_file)
-    }
-
     async fn config(&self) -> Result<Arc<ClientConfig>, TlsOptionsError> {
-        if self.reads_files() {
-            let options = self.clone();
-            let built = tokio::task::spawn_blocking(move || options.build());
-            return built.await.map_err(|error| other(&error))?.map(Arc::new);
-        }
-        if let Some(config) = self.config.get() {
+        let identity = match &self.identity {
+            None => None,
+            Some(IdentitySource::Given(identity)) => Some(identity.clone()),
+            Some(IdentitySource::Asked(provider)) => {
+                let asked = provider().await;
+                Some(asked.map_err(|cause| TlsOptionsError::IdentityProvider { cause: cause.into() })?)
+            }
+        };
+        let asked = matches!(self.identity, Some(IdentitySource::Asked(_)));
+        let files = identity.as_ref().is_some_and(|identity| !identity.files().is_empty());
+        let lasts = !asked && !files && self.roots.files().next().is_none();
+        if lasts && let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.build()?);
-        Ok(Arc::clone(self.config.get_or_init(|| config)))
+        // To open a PKCS#12 file takes computing, so what is asked for at each connect goes there as well.
+        let config = if asked || files || self.roots.on_disk() {
+            let options = self.clone();
+            let built = tokio::task::spawn_blocking(move || options.build(identity));
+            built.await.map_err(|error| other(&error))??
+        } else {
+            self.build(identity)?
+        };
+        let config = Arc::new(config);
+        Ok(if lasts { Arc::clone(self.config.get_or_init(|| config)) } else { config })
     }
 
-    fn build(&self) -> Result<ClientConfig, TlsOptionsError> {
-        let mut roots = RootCertStore::empty();
-        if self.ca.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        for certificates in self.ca.iter().chain(&self.extra_ca) {
-            add_roots(&mut roots, certificates)?;
-        }
-        let builder = ClientConfig::builder_with_provider(provider())
+    fn build(&self, identity: Option<TlsIdentity>) -> Result<ClientConfig, TlsOptionsError> {
+        let builder = ClientConfig::builder_with_provider(self.crypto.provider())
             .with_protocol_versions(&self.versions.supported()?)
             .map_err(|error| other(&error))?
             .dangerous()
-            .with_custom_certificate_verifier(self.trust.verifier(roots)?);
-        let mut config = match &self.identity {
+            .with_custom_certificate_verifier(self.trust.over(self.roots.verifier(&self.crypto)?));
+        let mut config = match identity {
             None => builder.with_no_client_auth(),
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain.read()?, key.read()?)
-                .map_err(|error| identity_error(&error, chain, key))?,
+            Some(identity) => {
+                let (chain, key) = identity.read()?;
+                let config = builder.with_client_auth_cert(chain, key);
+                config.map_err(|error| identity.refused(&error))?
+            }
         };
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(config)
@@ -163,31 +219,22 @@ impl TlsClientOptions {
     }
 }
 
-pub(super) fn add_roots(
-    roots: &mut RootCertStore,
-    certificates: &Certificates,
-) -> Result<(), TlsOptionsError> {
-    for certificate in certificates.read()? {
-        roots.add(certificate).map_err(|error| TlsOptionsError::Certificate {
-            origin: certificates.origin(),
-            problem: error.to_string(),
-        })?;
-    }
-    Ok(())
-}
-
 /// Checks the options, gets a stream with `socket`, and shakes hands over it.
 pub(crate) async fn connect(
     address: &Address,
     options: &TlsClientOptions,
     socket: impl Future<Output = Result<Stream, TransportError>>,
 ) -> Result<Stream, TransportError> {
-    let (name, config) = (options.name_for(address)?, options.config().await?);
+    let (name, mut config) = (options.name_for(address)?, options.config().await?);
+    if address.scheme().is_websocket() && config.alpn_protocols.is_empty() {
+        // The copy shares the memory of sessions to resume.
+        Arc::make_mut(&mut config).alpn_protocols = vec![HTTP.to_vec()];
+    }
     if matches!(options.trust, Trust::Anybody) {
         tracing::warn!(%address, "any certificate is accepted: this connection is not protected against anybody on the way");
     }
     let stream = socket.await?;
-    let info = PeerInfo::clone(stream.info()).with_scheme(Scheme::Mqtts);
+    let info = PeerInfo::clone(stream.info()).with_scheme(address.scheme());
     match tokio_rustls::TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => {
             let agreed = info_of(stream.get_ref().1);

@@ -56,15 +56,18 @@ pub enum TlsFailure {
     /// A client sent MQTT without TLS: it should use `mqtts://`, or another port.
     #[error("the peer sent MQTT without TLS to a TLS port: it has to use mqtts://")]
     PlainMqtt,
+    /// A client sent HTTP without TLS: it should use `wss://`, or another port.
+    #[error("the peer sent HTTP without TLS to a TLS port: it has to use wss:// instead of ws://")]
+    PlainHttp,
     /// What came is not TLS: the port is a plain one, say.
-    #[error("the peer does not speak TLS: for a plain port, use mqtt://")]
+    #[error("the peer does not speak TLS: for a plain port, use mqtt:// or ws://")]
     NotTls,
     /// Version, cipher or application protocol: there is none that both ends want.
     #[error("both ends have nothing in common: {0}")]
     NothingInCommon(String),
     /// The peer closed in the middle of the handshake, as a plain MQTT server does.
     #[error(
-        "the peer closed the connection in the TLS handshake: it may not speak TLS on this port, then use mqtt://"
+        "the peer closed the connection in the TLS handshake: it may not speak TLS on this port, then use mqtt:// or ws://"
     )]
     Closed,
     /// The network failed.

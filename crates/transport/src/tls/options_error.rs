@@ -30,11 +30,70 @@ pub enum TlsOptionsError {
         /// The file, or "the given bytes".
         origin: String,
     },
-    /// The private key is protected with a password.
-    #[error("the private key in {origin} is encrypted: decrypt it first, for example with openssl pkey")]
+    /// The private key is protected with a password, and none was given, or this build cannot use one.
+    #[error(
+        "the private key in {origin} is encrypted: give its password (needs the feature pfx), or decrypt it with \
+         openssl pkey -in KEY -out PLAIN_KEY"
+    )]
     EncryptedKey {
         /// The file, or "the given bytes".
         origin: String,
+    },
+    /// The private key is encrypted in a way that is too weak or too rare to be supported.
+    #[error(
+        "the private key in {origin} is encrypted in an old way ({problem}): convert it with \
+         openssl pkcs8 -topk8 -in KEY -out NEW_KEY"
+    )]
+    EncryptedKeyUnsupported {
+        /// The file, or "the given bytes".
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The password of a private key or PKCS#12 file is not this one, or the file is damaged.
+    #[error("the password does not open {origin}: check the password; if it is right, the file is damaged")]
+    WrongPassword {
+        /// The file, or "the given bytes".
+        origin: String,
+    },
+    /// A PKCS#12 file holds no private key.
+    #[error("{origin} has no private key: export it together with the certificate (not with -nokeys)")]
+    PfxWithoutKey {
+        /// The file, or "the given bytes".
+        origin: String,
+    },
+    /// A PKCS#12 file holds no certificate.
+    #[error("{origin} has no certificate: export it together with the private key (not with -nocerts)")]
+    PfxWithoutCertificate {
+        /// The file, or "the given bytes".
+        origin: String,
+    },
+    /// What should be PKCS#12 is not, or uses what is not supported.
+    #[error(
+        "{origin} cannot be read as PKCS#12 ({problem}): if openssl reads it, convert it with \
+         openssl pkcs12 -in OLD -nodes | openssl pkcs12 -export -out NEW"
+    )]
+    Pfx {
+        /// The file, or "the given bytes".
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The callback that a client's identity comes from has none; it says why.
+    #[error("the identity provider of the TLS options failed: {cause}")]
+    IdentityProvider {
+        /// What it said.
+        #[source]
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The CAs of the system are wanted, and it has none.
+    #[error(
+        "the system's CAs cannot be used ({problem}): install them (the package ca-certificates, say), set \
+         SSL_CERT_FILE, or trust a CA of your own"
+    )]
+    NoSystemRoots {
+        /// What the system said.
+        problem: String,
     },
     /// What should be PEM is not.
     #[error("{origin} is damaged PEM: {problem}")]

@@ -1,8 +1,9 @@
-//! The cryptography: ring, always passed by hand.
+//! The cryptography: ring or what the options bring, always passed by hand.
 //!
 //! A process-wide default would be somebody else's choice, and rustls panics where two crates disagree on it; see
 //! docs/adr/0012-tls.md.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rustls::SupportedProtocolVersion;
@@ -10,9 +11,30 @@ use rustls::crypto::CryptoProvider;
 
 use super::{TlsInfo, TlsOptionsError, TlsVersion};
 
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
+/// Who does the cryptography of some options.
+#[derive(Clone, Default)]
+pub(super) struct Crypto(Option<Arc<CryptoProvider>>);
+
+impl Crypto {
+    pub(super) const fn of(provider: Arc<CryptoProvider>) -> Self {
+        Self(Some(provider))
+    }
+
+    pub(super) const fn ring() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn provider(&self) -> Arc<CryptoProvider> {
+        static RING: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+        let ring = || Arc::new(rustls::crypto::ring::default_provider());
+        Arc::clone(self.0.as_ref().unwrap_or_else(|| RING.get_or_init(ring)))
+    }
+}
+
+impl fmt::Debug for Crypto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "given" } else { "ring" })
+    }
 }
 
 /// The versions that options allow.

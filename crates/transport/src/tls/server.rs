@@ -3,15 +3,19 @@
 //! Relates to: [`TlsAcceptor`](super::TlsAcceptor), which is made of it. Leaves out: several certificates for several
 //! names.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{Error, RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig};
 
-use super::client::add_roots;
+use super::identity::TlsIdentity;
 use super::material::{Certificates, PrivateKey};
-use super::provider::{Versions, other, provider};
+use super::provider::{Crypto, Versions, other};
+use super::roots::add_roots;
 use super::verify_client::{JudgeClient, Verifier};
 use super::{ClientVerification, TlsOptionsError, TlsVersion};
 
@@ -28,13 +32,14 @@ use super::{ClientVerification, TlsOptionsError, TlsVersion};
 /// ```
 #[derive(Clone, Debug)]
 pub struct TlsServerOptions {
-    certificate: Certificates,
-    key: PrivateKey,
+    identity: TlsIdentity,
     client_ca: Vec<Certificates>,
     client_certificates: ClientCertificates,
     judge: Option<JudgeClient>,
     alpn: Vec<Vec<u8>>,
     versions: Versions,
+    crypto: Crypto,
+    watch: Option<Duration>,
 }
 
 /// Whether clients have to have certificates.
@@ -52,14 +57,20 @@ pub enum ClientCertificates {
 impl TlsServerOptions {
     /// A server with this certificate, followed by those that lead to its CA, and its key.
     pub const fn new(certificate: Certificates, key: PrivateKey) -> Self {
+        Self::with_identity(TlsIdentity::new(certificate, key))
+    }
+
+    /// A server with this identity, which may be a PKCS#12 file.
+    pub const fn with_identity(identity: TlsIdentity) -> Self {
         Self {
-            certificate,
-            key,
+            identity,
             client_ca: Vec::new(),
             client_certificates: ClientCertificates::NotAsked,
             judge: None,
             alpn: Vec::new(),
             versions: Versions::ALL,
+            crypto: Crypto::ring(),
+            watch: None,
         }
     }
 
@@ -104,13 +115,43 @@ impl TlsServerOptions {
         self
     }
 
+    /// Who does the cryptography, such as aws-lc-rs for FIPS or for key exchange that withstands quantum computers.
+    /// Default: ring. See [`TlsClientOptions::crypto_provider`](super::TlsClientOptions::crypto_provider).
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.crypto = Crypto::of(provider);
+        self
+    }
+
+    /// Looks that often whether the files of these options have changed, and then reads them again as
+    /// [`reload_from_files`](super::TlsAcceptor::reload_from_files) does: for new connections, and only if everything is
+    /// right; what is wrong is logged, once for each change. At least 1 s. Default: nobody looks.
+    ///
+    /// A server looks by itself; who has a listener of their own runs [`TlsAcceptor::watch`](super::TlsAcceptor::watch).
+    #[must_use]
+    pub fn watch_files(mut self, every: Duration) -> Self {
+        self.watch = Some(every.max(LEAST_WATCH));
+        self
+    }
+
+    pub(super) const fn watched_every(&self) -> Option<Duration> {
+        self.watch
+    }
+
+    /// The files that it is made of.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let ca = self.client_ca.iter().flat_map(Certificates::files);
+        self.identity.files().into_iter().chain(ca).map(Into::into).collect()
+    }
+
     pub(super) fn build(&self) -> Result<ServerConfig, TlsOptionsError> {
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let (chain, key) = self.identity.read()?;
+        let mut config = ServerConfig::builder_with_provider(self.crypto.provider())
             .with_protocol_versions(&self.versions.supported()?)
             .map_err(|error| other(&error))?
             .with_client_cert_verifier(self.client_verifier()?)
-            .with_single_cert(self.certificate.read()?, self.key.read()?)
-            .map_err(|error| identity_error(&error, &self.certificate, &self.key))?;
+            .with_single_cert(chain, key)
+            .map_err(|error| self.identity.refused(&error))?;
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(config)
     }
@@ -132,7 +173,10 @@ impl TlsServerOptions {
         match (&self.judge, usual) {
             (None, Some(usual)) => Ok(usual),
             (None, None) => Err(TlsOptionsError::NothingToJudgeBy),
-            (Some(judge), usual) => Ok(Arc::new(Verifier { judge: judge.clone(), usual, mandatory })),
+            (Some(judge), usual) => {
+                let (judge, crypto) = (judge.clone(), self.crypto.clone());
+                Ok(Arc::new(Verifier { judge, usual, mandatory, crypto }))
+            }
         }
     }
 
@@ -147,21 +191,11 @@ impl TlsServerOptions {
         for certificates in &self.client_ca {
             add_roots(&mut roots, certificates)?;
         }
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), self.crypto.provider());
         let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
         Ok(Some(builder.build().map_err(|error| other(&error))?))
     }
 }
 
-/// Why rustls does not take a certificate with its key.
-pub(super) fn identity_error(error: &Error, certificate: &Certificates, key: &PrivateKey) -> TlsOptionsError {
-    match error {
-        Error::InconsistentKeys(_) => {
-            TlsOptionsError::KeyMismatch { certificate: certificate.origin(), key: key.origin() }
-        }
-        Error::InvalidCertificate(problem) => {
-            TlsOptionsError::Certificate { origin: certificate.origin(), problem: problem.to_string() }
-        }
-        error => TlsOptionsError::Key { origin: key.origin(), problem: error.to_string() },
-    }
-}
+/// More often would only wear the disk.
+const LEAST_WATCH: Duration = Duration::from_secs(1);

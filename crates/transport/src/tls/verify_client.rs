@@ -13,7 +13,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::TlsFailure;
-use super::provider::provider;
+use super::provider::Crypto;
 use super::verify_server::refused;
 
 /// What a callback has to judge a client by.
@@ -52,6 +52,7 @@ pub(super) struct Verifier {
     /// `None` where no CA is trusted.
     pub(super) usual: Option<Arc<dyn ClientCertVerifier>>,
     pub(super) mandatory: bool,
+    pub(super) crypto: Crypto,
 }
 
 impl ClientCertVerifier for Verifier {
@@ -91,7 +92,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls12_signature(message, cert, dss, &self.crypto.provider().signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -100,10 +101,10 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls13_signature(message, cert, dss, &self.crypto.provider().signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        self.crypto.provider().signature_verification_algorithms.supported_schemes()
     }
 }

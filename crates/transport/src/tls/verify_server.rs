@@ -6,14 +6,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::provider::{other, provider};
-use super::{TlsFailure, TlsOptionsError};
+use super::TlsFailure;
 
 /// What a callback has to judge a server by.
 #[derive(Debug)]
@@ -50,21 +47,12 @@ pub(super) enum Trust {
 }
 
 impl Trust {
-    pub(super) fn verifier(
-        &self,
-        roots: RootCertStore,
-    ) -> Result<Arc<dyn ServerCertVerifier>, TlsOptionsError> {
-        // Without roots everybody is unknown, and only others than rustls can judge.
-        let usual = if roots.is_empty() {
-            None
-        } else {
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-            Some(usual.build().map_err(|error| other(&error))?)
-        };
-        Ok(match (self, usual) {
-            (Self::Roots, Some(usual)) => usual,
-            (trust, usual) => Arc::new(Verifier { trust: trust.clone(), usual }),
-        })
+    /// Who judges, given who judges by the usual rules.
+    pub(super) fn over(&self, usual: Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier> {
+        match self {
+            Self::Roots => usual,
+            trust => Arc::new(Verifier { trust: trust.clone(), usual }),
+        }
     }
 }
 
@@ -81,7 +69,7 @@ impl fmt::Debug for Trust {
 #[derive(Debug)]
 struct Verifier {
     trust: Trust,
-    usual: Option<Arc<WebPkiServerVerifier>>,
+    usual: Arc<dyn ServerCertVerifier>,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -93,12 +81,8 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let usual = || match &self.usual {
-            Some(usual) => {
-                usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Err(CertificateError::UnknownIssuer.into()),
-        };
+        let usual =
+            || self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let judge = match &self.trust {
             Trust::Anybody => return Ok(ServerCertVerified::assertion()),
             Trust::Roots => return usual(),
@@ -123,7 +107,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        self.usual.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -132,11 +116,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        self.usual.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        self.usual.supported_verify_schemes()
     }
 }
 

@@ -6,6 +6,7 @@
 use super::case::{Case, Expected, Opening, Then};
 use crate::bench::{
     args,
+    link::LONG_KEEP_ALIVE,
     wire::{
         self, Dialect,
         connect::{self, Session},
@@ -23,7 +24,7 @@ const SHORT_KEEP_ALIVE: u16 = 2;
 
 /// Connections where one would do.
 const FEW: u32 = 10;
-const CLIENT: Opening = Opening::Client { keep_alive: 0 };
+const CLIENT: Opening = Opening::Client { keep_alive: LONG_KEEP_ALIVE };
 
 /// All cases in the order in which they are played.
 pub(crate) fn all(dialect: Dialect, options: &args::Abuse) -> Vec<Case> {

@@ -10,13 +10,14 @@ pub(crate) mod sample;
 
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Token, event::Event};
 
 use self::{
     publisher::{Pace, Publisher},
     sample::{Faults, Sample},
 };
 use super::{
+    alarm::Alarm,
     args::Body,
     failure::Failure,
     histogram::Histogram,
@@ -34,14 +35,15 @@ use super::{
 
 /// With nothing delivered for so long, what is missing counts as lost.
 const STALL: Duration = Duration::from_secs(2);
-/// A wait may end this much too late; the rest of the time to a due message is spent asking.
-const GRAIN: Duration = Duration::from_millis(1);
 
 /// Who gets whose messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topology {
     /// A topic and a subscriber for each publisher.
     Pairs,
+    /// The same, connected so that of each four pairs two cross between the workers of a broker that has two and gives
+    /// them connections in turn.
+    CrossingPairs,
     /// All of so many subscribers get all messages.
     All(usize),
     /// One of so many subscribers gets each message.
@@ -56,9 +58,18 @@ impl Topology {
     /// How many subscribers there are from the beginning.
     pub(crate) const fn subscribers(self, publishers: usize) -> usize {
         match self {
-            Self::Pairs => publishers,
+            Self::Pairs | Self::CrossingPairs => publishers,
             Self::All(count) | Self::Group(count) => count,
             Self::Away | Self::Scattered => 0,
+        }
+    }
+
+    /// The publisher that connects as the `turn`-th, behind the subscribers, who connect in their order.
+    const fn publisher_at(self, turn: usize) -> usize {
+        match self {
+            // 0 1 3 2 4 5 7 6 ...: every other two change places, and with them the worker.
+            Self::CrossingPairs => turn ^ (turn / 2 % 2),
+            _ => turn,
         }
     }
 
@@ -70,7 +81,7 @@ impl Topology {
     /// The filter of a subscriber.
     pub(crate) fn filter(self, run: &Run, subscriber: usize) -> String {
         match self {
-            Self::Pairs | Self::Away => run.topic(&subscriber.to_string()),
+            Self::Pairs | Self::CrossingPairs | Self::Away => run.topic(&subscriber.to_string()),
             Self::All(_) | Self::Scattered => run.topic("+"),
             Self::Group(_) => format!("$share/bench/{}", run.topic("+")),
         }
@@ -78,7 +89,7 @@ impl Topology {
 
     fn ledger(self, window: u32, publisher: usize) -> Ledger {
         match self {
-            Self::Pairs | Self::Away => Ledger::new(window, publisher..publisher + 1),
+            Self::Pairs | Self::CrossingPairs | Self::Away => Ledger::new(window, publisher..publisher + 1),
             Self::All(count) => Ledger::new(window, 0..count),
             Self::Group(count) => Ledger::shared(window, count),
             Self::Scattered => Ledger::unordered(window),
@@ -106,6 +117,7 @@ pub(crate) struct Traffic {
     prefix: Vec<u8>,
     poll: Poll,
     events: Events,
+    alarm: Alarm,
     publishers: Vec<Publisher>,
     subscribers: Vec<Link>,
     pace: Pace,
@@ -128,12 +140,15 @@ impl Traffic {
     /// Connects everybody who takes part, the subscribers first.
     pub(crate) fn open(run: &Run, plan: &Plan<'_>, line: Progress) -> Result<Self, Failure> {
         let now = Instant::now();
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry())?;
         let mut traffic = Self {
             run: run.clone(),
             scenario: plan.scenario,
             prefix: run.topic("").into_bytes(),
-            poll: Poll::new()?,
+            poll,
             events: Events::with_capacity(1024),
+            alarm,
             publishers: Vec::new(),
             subscribers: Vec::new(),
             pace: plan.pace,
@@ -154,8 +169,15 @@ impl Traffic {
             greeted.subscribe(run, &[plan.topology.filter(run, index)], plan.qos)?;
             receiving.push(greeted);
         }
-        for index in 0..plan.publishers {
-            traffic.add_publisher(plan, index)?;
+        let mut sending = Vec::new();
+        for turn in 0..plan.publishers {
+            let index = plan.topology.publisher_at(turn);
+            let greeted = Greeted::open(run, run.client_id("p", index), LONG_KEEP_ALIVE, Session::Clean)?;
+            sending.push((index, greeted));
+        }
+        sending.sort_by_key(|(index, _)| *index);
+        for (index, greeted) in sending {
+            traffic.add_publisher(plan, index, greeted)?;
         }
         for greeted in receiving {
             traffic.add_subscriber(greeted, &[])?;
@@ -165,9 +187,7 @@ impl Traffic {
         Ok(traffic)
     }
 
-    fn add_publisher(&mut self, plan: &Plan<'_>, index: usize) -> Result<(), Failure> {
-        let greeted =
-            Greeted::open(&self.run, self.run.client_id("p", index), LONG_KEEP_ALIVE, Session::Clean)?;
+    fn add_publisher(&mut self, plan: &Plan<'_>, index: usize, greeted: Greeted) -> Result<(), Failure> {
         let allowed = greeted.receive_maximum;
         let template = PublishTemplate::new(&Outline {
             dialect: self.run.dialect,
@@ -203,8 +223,8 @@ impl Traffic {
                 return Ok(());
             }
             self.refill(now);
-            let until_due = self.until_due().map_or(TICK, |due| due.saturating_sub(GRAIN));
-            self.turn(until_due.min(TICK).min(end - now))?;
+            let wait = self.until_due().map_or(Ok(TICK), |due| self.alarm.set(due))?;
+            self.turn(wait.min(end - now))?;
             if self.moved.elapsed() > STALL && self.pace == Pace::Window {
                 self.give_up();
             }
@@ -317,7 +337,8 @@ impl Traffic {
         let polled = link::poll(&mut self.poll, &mut events, wait);
         let now = Instant::now();
         let outcome = polled.and_then(|()| {
-            events.iter().filter(|event| event.is_readable()).try_for_each(|event| {
+            let is_read = |event: &&Event| event.is_readable() && !Alarm::rang(event);
+            events.iter().filter(is_read).try_for_each(|event| {
                 self.read(event.token().0, now)?;
                 // A short read leaves the end of the stream behind, for which there is no other event.
                 if event.is_read_closed() { self.read(event.token().0, now) } else { Ok(()) }
@@ -386,5 +407,26 @@ impl Traffic {
             let rate = (sent.max(delivered)) as f64 / seconds;
             format!("{scenario}: {seconds:.1} s, {sent} sent, {delivered} delivered, {rate:.0}/s")
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_crossing_pairs_meet_another_worker() {
+        let pairs = 12;
+        let crossing = (0..pairs)
+            .filter(|turn| {
+                let publisher = Topology::CrossingPairs.publisher_at(*turn);
+                // Its subscriber connected as the `publisher`-th, and before all publishers.
+                (pairs + turn) % 2 != publisher % 2
+            })
+            .count();
+        assert_eq!(crossing, pairs / 2);
+        let mut all: Vec<_> = (0..pairs).map(|turn| Topology::CrossingPairs.publisher_at(turn)).collect();
+        all.sort_unstable();
+        assert_eq!(all, Vec::from_iter(0..pairs));
     }
 }

@@ -34,7 +34,12 @@ fn visit(broker: &Broker, id: &str, keep_alive: u16, expiry: u32, now: Moment) -
     let mut session = claim(broker, &slot, 1).unwrap().session;
     let connect = Connect { keep_alive, ..Connect::default() };
     let limits = Limits::for_server(&connect, &Offer::default());
-    broker.begin(&slot, &mut session, &Terms { clean_start: false, will: None, limits: &limits }, now);
+    broker.begin(
+        &slot,
+        &mut session,
+        &Terms { clean_start: false, will: None, limits: &limits, session_expiry_max: u32::MAX },
+        now,
+    );
     broker.take_back(&slot, session, Ending::WithWill, expiry, now);
     slot
 }

@@ -1,0 +1,94 @@
+//! What a client tells a custom authorizer, a function of the account that decides who may connect.
+//!
+//! Over TCP it stands in user name and password of CONNECT, over WebSocket in headers of the HTTP request. Relates to:
+//! [`Endpoint::custom_authorizer`](super::Endpoint::custom_authorizer). Leaves out: how a token is made and signed.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::encoding::percent_encoded;
+
+/// What a client tells a custom authorizer. `Debug` shows its name and nothing else.
+#[derive(Clone, Default)]
+pub struct CustomAuthorizer {
+    name: Option<String>,
+    user_name: String,
+    password: Option<Bytes>,
+    token: Option<(String, String)>,
+    signature: Option<String>,
+}
+
+impl CustomAuthorizer {
+    /// The default authorizer of the account.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The authorizer with this name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// The user name, for the function to see. Default: empty.
+    #[must_use]
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.user_name = user_name.into();
+        self
+    }
+
+    /// The password, for the function to see. Default: none.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// A token under the key name that the authorizer has for it. Default: none.
+    #[must_use]
+    pub fn token(mut self, key_name: impl Into<String>, token: impl Into<String>) -> Self {
+        self.token = Some((key_name.into(), token.into()));
+        self
+    }
+
+    /// The signature of the token in base64, which AWS checks before it calls the function, unless that is switched off.
+    /// Default: none.
+    #[must_use]
+    pub fn token_signature(mut self, signature: impl Into<String>) -> Self {
+        self.signature = Some(signature.into());
+        self
+    }
+
+    /// The user name of CONNECT: that of the function, and the rest as the query of a URL.
+    pub fn mqtt_user_name(&self) -> String {
+        let pairs: Vec<_> =
+            self.pairs().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+        if pairs.is_empty() {
+            return self.user_name.clone();
+        }
+        format!("{}?{}", self.user_name, pairs.join("&"))
+    }
+
+    /// The password of CONNECT.
+    pub fn mqtt_password(&self) -> Option<Bytes> {
+        self.password.clone()
+    }
+
+    /// The headers of the HTTP request, for WebSocket. User name and password stay in CONNECT.
+    pub fn websocket_headers(&self) -> Vec<(String, String)> {
+        self.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let name = self.name.as_deref().map(|name| ("x-amz-customauthorizer-name", name));
+        let signature = self.signature.as_deref().map(|text| ("x-amz-customauthorizer-signature", text));
+        let token = self.token.as_ref().map(|(key_name, token)| (key_name.as_str(), token.as_str()));
+        name.into_iter().chain(signature).chain(token)
+    }
+}
+
+impl fmt::Debug for CustomAuthorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomAuthorizer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
