@@ -1,14 +1,16 @@
 //! One client, alone in its process: what a message costs it to publish, or to receive.
 //!
 //! `gantline-peers CLIENT publish|receive HOST PORT QOS BYTES SECONDS` prints one line of JSON: messages, seconds of
-//! processor time, and messages per second of it. CLIENT is `gantline` or `rumqttc`. A receiver takes what is published
-//! below `bench/`, so `gantline bench p2p` feeds it; a publisher needs a broker and nobody who listens.
+//! processor time, and messages per second of it. CLIENT is `gantline` or `rumqttc`. A publisher needs a broker and
+//! nobody who listens. A receiver takes what is published below `bench/`: `gantline-peers source QOS BYTES`, which prints
+//! its port, is there for it, or `gantline bench p2p` feeds it through a broker.
 //!
 //! Both clients speak MQTT 3.1.1, run on one thread, and have at most [`WINDOW`] messages in flight. Relates to:
 //! `benches/compare-clients`, which runs this. Leaves out: checking what arrives.
 
 mod meter;
 mod ours;
+mod source;
 mod theirs;
 
 use std::env;
@@ -17,8 +19,8 @@ use std::time::Duration;
 
 /// Messages that a publisher has underway: in the output with QoS 0, unacknowledged otherwise.
 const WINDOW: usize = 100;
-/// Where a publisher publishes; as long as the topics of `gantline bench`.
-const TOPIC: &str = "peers/12345/0";
+/// Where is published; like the topics of `gantline bench`.
+const TOPIC: &str = "bench/12345/0";
 /// What a receiver subscribes to.
 const FILTER: &str = "bench/#";
 
@@ -37,11 +39,8 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    match measure(&arguments) {
-        Ok(figures) => {
-            println!("{figures}");
-            ExitCode::SUCCESS
-        }
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::FAILURE
@@ -49,7 +48,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &[String]) -> Result<String, Failure> {
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    if let [source, qos, bytes] = arguments
+        && source == "source"
+    {
+        return source::serve(qos.parse()?, bytes.parse()?);
+    }
     let [client, role, host, port, qos, bytes, seconds] = arguments else {
         return Err(
             "usage: gantline-peers gantline|rumqttc publish|receive HOST PORT QOS BYTES SECONDS".into()
@@ -72,5 +76,6 @@ fn measure(arguments: &[String]) -> Result<String, Failure> {
             _ => Err(format!("there is no {client} to {role}").into()),
         }
     })?;
-    Ok(meter.figures())
+    println!("{}", meter.figures());
+    Ok(())
 }

@@ -38,6 +38,10 @@ pub(crate) async fn receive(plan: &Plan) -> Result<Meter, Failure> {
     let mut meter = Meter::new(plan);
     while messages.next().await.is_some() {
         if meter.is_done()? {
+            let dropped = messages.dropped();
+            if dropped > 0 {
+                return Err(format!("{dropped} messages were dropped").into());
+            }
             return Ok(meter);
         }
     }
@@ -47,6 +51,8 @@ pub(crate) async fn receive(plan: &Plan) -> Result<Meter, Failure> {
 async fn connect(plan: &Plan) -> Result<Client, Failure> {
     let options = ConnectOptions::at(&plan.host, plan.port)?
         .version(ProtocolVersion::V3_1_1)
+        // Room for what one turn reads, because with QoS 0 nothing holds the source back and the oldest are dropped.
+        .stream_bounds(1 << 16, 256 << 20)
         .output_bounds(WINDOW, 16 << 20);
     Ok(Client::connect(options).await?)
 }

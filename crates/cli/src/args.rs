@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
 use gantline::ServerOptions;
 use tracing_subscriber::filter::Targets;
 
-use crate::bench::args::Bench;
+use crate::{
+    bench::args::Bench,
+    retained::{Retained, Transfer},
+};
 
 /// An MQTT toolkit: the broker and its tools
 #[derive(Debug, Parser)]
@@ -24,7 +27,10 @@ pub(crate) enum Command {
     ///
     /// Prints one line for each listener, `listening on URL`, when it accepts connections. Logs go to
     /// stderr.
-    Serve(Serve),
+    Serve(Box<Serve>),
+    /// Import or export the retained messages of a broker that does not run
+    #[command(subcommand)]
+    Retained(Transfer),
     /// Put load on an MQTT broker, ours or another, and say what that cost the broker
     ///
     /// Prints one table, or one JSON object with --json. Exit code 3: messages were lost, doubled or out of
@@ -52,11 +58,18 @@ pub(crate) struct Serve {
     pub(crate) shutdown_timeout: Duration,
 
     #[command(flatten)]
+    pub(crate) retained: Retained,
+
+    #[command(flatten)]
     pub(crate) limits: Limits,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]
     pub(crate) tls: crate::tls::Tls,
+
+    #[cfg(feature = "websocket")]
+    #[command(flatten)]
+    pub(crate) websocket: crate::websocket::WebSocket,
 }
 
 /// The limits of the server.

@@ -13,8 +13,8 @@ use gantline::{
 /// Where to listen, and what is special about some of the listeners.
 #[derive(Debug, Args)]
 pub(crate) struct Listeners {
-    /// Where to listen: mqtt://, mqtts:// or unix:///path; may be given more than once. Port 0 takes a free
-    /// one; the file of a Unix socket is removed at the end
+    /// Where to listen: mqtt://, mqtts://, ws://, wss:// or unix:///path; may be given more than once. Port 0
+    /// takes a free one; the file of a Unix socket is removed at the end
     #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     listen: Vec<Address>,
 

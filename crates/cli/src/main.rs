@@ -8,10 +8,13 @@ mod args;
 mod bench;
 mod descriptors;
 mod listeners;
+mod retained;
 mod serve;
 mod signals;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::{
     error::Error,
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Retained(transfer) => retained::run(transfer).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(arguments).map_err(Into::into),
     }
 }

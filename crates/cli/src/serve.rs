@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use gantline::{RunningServer, Server, StartError};
+use gantline::{RunningServer, Server, StartError, storage_file::OpenError};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
@@ -41,6 +41,9 @@ async fn serve(arguments: &Serve, workers: &Workers) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::Runtime)?;
     let server = Server::new(arguments.limits.server_options()).workers(handles);
     let server = arguments.listeners.apply(server);
+    #[cfg(feature = "websocket")]
+    let server = arguments.websocket.apply(server);
+    let server = arguments.retained.apply(server).map_err(Failure::Store)?;
     #[cfg(feature = "tls")]
     let (mut renewals, server) = {
         // Without TLS there is nothing to renew, and SIGHUP means what it always does.
@@ -123,6 +126,8 @@ fn start_log(targets: &Targets) {
 pub(crate) enum Failure {
     /// The operating system refused a thread, a poller or a signal handler.
     Runtime(io::Error),
+    /// The directory of the retained messages cannot be opened; the error names it.
+    Store(OpenError),
     /// The server did not start; the error names the address.
     Start(StartError),
 }
@@ -131,6 +136,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(error) => write!(f, "cannot start: {error}"),
+            Self::Store(error) => error.fmt(f),
             Self::Start(error) => error.fmt(f),
         }
     }

@@ -13,11 +13,11 @@ use gantline::{
     server::{Certificates, ClientCertificates, PrivateKey, TlsIdentity, TlsServerOptions},
 };
 
-/// TLS of `mqtts://` listeners.
+/// TLS of `mqtts://` and `wss://` listeners.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS", group = identity())]
 pub(crate) struct Tls {
-    /// The server's certificate and those that lead to its CA, PEM or DER; for mqtts:// listeners. On Unix,
+    /// The server's certificate and those that lead to its CA, PEM or DER; for mqtts:// and wss:// listeners. On Unix,
     /// SIGHUP reads the files of TLS again
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,

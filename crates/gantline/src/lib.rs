@@ -6,7 +6,8 @@
 //! * [`protocol`]: packets, topics, sessions and connection machines, without IO;
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
-//! * `server` (feature `server`): [`Server`], to embed into an application.
+//! * `server` (feature `server`): [`Server`], to embed into an application;
+//! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
 //! The feature `tls`, on by default, adds `mqtts://` to both. `pfx` adds PKCS#12 files and keys with a password to it,
 //! `system-roots` the CAs of the system, and `aws-iot` the client's options for AWS IoT Core.
@@ -69,6 +70,12 @@ pub use gantline_server as server;
 #[cfg(feature = "server")]
 #[doc(no_inline)]
 pub use gantline_server::{RunningServer, Server, ServerOptions, StartError};
+
+#[cfg(feature = "storage-file")]
+pub use gantline_storage_file as storage_file;
+#[cfg(feature = "storage-file")]
+#[doc(no_inline)]
+pub use gantline_storage_file::FileStore;
 
 /// The programs of the README and the guides, compiled.
 #[cfg(all(doctest, feature = "client", feature = "server"))]

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
-use gantline::client::TlsVersion;
+use gantline::client::{Proxy, TlsVersion};
 use gantline::server::{ClientCertificates, TlsAcceptor};
 use gantline::{
     Certificates, Client, ConnectOptions, Message, PrivateKey, ProtocolVersion, QoS, RunningServer, Server,
     ServerOptions, TlsClientOptions, TlsServerOptions,
 };
 use gantline_test_support::certificates::{Authority, Identity};
+use gantline_test_support::proxies::TestProxy;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -41,10 +42,16 @@ impl Route {
     fn mutual(self) -> Self {
         Self { mutual: true, ..self }
     }
+
+    /// The same way with a proxy in between.
+    fn through(self, name: &'static str, proxy: &str) -> Self {
+        let (below, proxy) = (self.options, Proxy::new(proxy).unwrap().credentials("ada", "secret"));
+        Self { name, options: Box::new(move |options| below(options).proxy(proxy.clone())), ..self }
+    }
 }
 
 /// Everything that makes a difference to the bytes below MQTT.
-fn routes(ca: &Authority) -> Vec<Route> {
+fn routes(ca: &Authority, socks5: &str, http: &str) -> Vec<Route> {
     let tls = || TlsClientOptions::default().ca(Certificates::pem(ca.pem()));
     let device = ca.client("device");
     let known = tls().client_certificate(Certificates::pem(device.certificate), PrivateKey::pem(device.key));
@@ -57,6 +64,12 @@ fn routes(ca: &Authority) -> Vec<Route> {
         Route::secure("secure WebSocket", "wss://localhost:0", tls()),
         Route::secure("secure WebSocket with mutual TLS", "wss://localhost:0", known).mutual(),
         Route::plain("memory", "memory://transports"),
+        Route::plain("", "mqtt://localhost:0").through("TCP through SOCKS5", socks5),
+        Route::plain("", "mqtt://localhost:0").through("TCP through HTTP CONNECT", http),
+        Route::secure("", "mqtts://localhost:0", tls()).through("TLS through SOCKS5", socks5),
+        Route::secure("", "mqtts://localhost:0", tls()).through("TLS through HTTP CONNECT", http),
+        Route::plain("", "ws://localhost:0").through("WebSocket through SOCKS5", socks5),
+        Route::secure("", "wss://localhost:0", tls()).through("secure WebSocket through HTTP CONNECT", http),
     ];
     if cfg!(unix) {
         let socket = std::env::temp_dir().join(format!("gantline-transports-{}.sock", std::process::id()));
@@ -101,7 +114,9 @@ async fn converse(name: &str, version: ProtocolVersion, options: ConnectOptions)
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_conversation_goes_over_every_transport_in_every_version() {
     let ca = Authority::new("ca");
-    let routes = routes(&ca);
+    let login = Some(("ada", "secret"));
+    let (socks5, http) = (TestProxy::socks5(login).await, TestProxy::http(login).await);
+    let routes = routes(&ca, &socks5.url(), &http.url());
     let server = serve(&ca, &routes).await;
     let mut conversations = tokio::task::JoinSet::new();
     for (route, address) in routes.into_iter().zip(server.local_addresses()) {
@@ -120,5 +135,7 @@ async fn the_same_conversation_goes_over_every_transport_in_every_version() {
     while let Some(ended) = conversations.join_next().await {
         ended.unwrap();
     }
+    let versions = ProtocolVersion::ALL.len();
+    assert_eq!((socks5.targets().len(), http.targets().len()), (3 * versions, 3 * versions));
     server.shutdown(Duration::from_secs(5)).await;
 }

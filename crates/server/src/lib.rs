@@ -20,7 +20,8 @@
 //! bound is counted, see [`Stats`]. Not bounded yet: the number of subscriptions, sessions and retained messages.
 //!
 //! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
-//! are tasks that do IO: one for each connection, one for each listener, and one that keeps the time.
+//! are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves
+//! retained messages if there is a [store](RetainedStore) for them.
 
 mod administration;
 mod admission;

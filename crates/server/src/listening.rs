@@ -27,7 +27,8 @@ type Change = Box<dyn FnOnce(BindOptions) -> BindOptions + Send + Sync>;
 
 impl Server {
     /// Adds an address to listen on: `mqtt://`, `ws://`, `mqtts://` or `wss://` (which need a certificate: `Server::tls`),
-    /// `unix://` or `memory://`. A path of `ws://` and `wss://` means nothing here: see `Server::websocket`. Port 0 takes a free one. May be called more than once; a bad address is kept for
+    /// `unix://` or `memory://`. A path of `ws://` and `wss://` is the only one that is served, but for those of
+    /// `Server::websocket`. Port 0 takes a free one. May be called more than once; a bad address is kept for
     /// [`start`](Self::start), whose error names it.
     #[must_use]
     pub fn listen<A>(mut self, address: A) -> Self

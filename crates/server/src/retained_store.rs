@@ -75,6 +75,22 @@ pub trait RetainedStore: Send + Sync {
     }
 }
 
+/// A store that the application keeps a handle of.
+#[async_trait]
+impl<S: RetainedStore + ?Sized> RetainedStore for Arc<S> {
+    async fn load(&self, found: &mut (dyn FnMut(RetainedChange) + Send)) -> Result<(), StoreError> {
+        (**self).load(found).await
+    }
+
+    async fn apply(&self, changes: Vec<RetainedChange>) -> Result<(), StoreError> {
+        (**self).apply(changes).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        (**self).close().await
+    }
+}
+
 /// What has changed for a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetainedChange {

@@ -18,7 +18,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-client", &["gantline-protocol", "gantline-transport"]),
     ("gantline-server", &["gantline-protocol", "gantline-transport"]),
     ("gantline-storage-file", &["gantline-protocol", "gantline-server"]),
-    ("gantline", &["gantline-protocol", "gantline-transport", "gantline-client", "gantline-server"]),
+    (
+        "gantline",
+        &[
+            "gantline-protocol",
+            "gantline-transport",
+            "gantline-client",
+            "gantline-server",
+            "gantline-storage-file",
+        ],
+    ),
     ("gantline-cli", &["gantline"]),
     ("gantline-test-support", &["gantline-protocol", "gantline-transport"]),
     ("gantline-examples", &["gantline"]),

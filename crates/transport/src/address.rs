@@ -116,7 +116,8 @@ pub struct Address {
     host: String,
     port: Option<u16>,
     path: String,
-    credentials: Option<Credentials>,
+    /// Boxed, because few addresses have them and every error holds an address.
+    credentials: Option<Box<Credentials>>,
 }
 
 impl Address {
@@ -171,8 +172,8 @@ impl Address {
     }
 
     /// The user name and password of the URL, for CONNECT.
-    pub const fn credentials(&self) -> Option<&Credentials> {
-        self.credentials.as_ref()
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_deref()
     }
 
     /// The same host at another port. `unix://` and `memory://` have none and stay as they are.

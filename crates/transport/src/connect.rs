@@ -62,16 +62,7 @@ impl DialOptions {
 
     /// Refuses options that the scheme cannot honour, and schemes that this build does not have.
     fn check(&self, scheme: Scheme) -> Result<(), TransportError> {
-        let built = match scheme {
-            Scheme::Mqtt | Scheme::Memory => true,
-            Scheme::Mqtts => cfg!(feature = "tls"),
-            Scheme::Unix => cfg!(unix),
-            Scheme::Ws => cfg!(feature = "websocket"),
-            Scheme::Wss => cfg!(all(feature = "tls", feature = "websocket")),
-        };
-        if !built {
-            return Err(TransportError::Unsupported { scheme });
-        }
+        check_built(scheme)?;
         if self.proxy.is_some() && matches!(scheme, Scheme::Unix | Scheme::Memory) {
             return Err(TransportError::OptionUnused { option: "proxy", scheme });
         }
@@ -85,6 +76,18 @@ impl DialOptions {
         }
         Ok(())
     }
+}
+
+/// Whether this build has the transport.
+pub(crate) const fn check_built(scheme: Scheme) -> Result<(), TransportError> {
+    let built = match scheme {
+        Scheme::Mqtt | Scheme::Memory => true,
+        Scheme::Mqtts => cfg!(feature = "tls"),
+        Scheme::Unix => cfg!(unix),
+        Scheme::Ws => cfg!(feature = "websocket"),
+        Scheme::Wss => cfg!(all(feature = "tls", feature = "websocket")),
+    };
+    if built { Ok(()) } else { Err(TransportError::Unsupported { scheme }) }
 }
 
 /// Connects to `address`.

@@ -181,3 +181,15 @@ pub enum FramedError {
     #[error(transparent)]
     Violation(#[from] Violation),
 }
+
+/// Whether the other end has closed the connection, in whatever way.
+#[cfg(any(feature = "tls", feature = "websocket"))]
+pub(crate) fn peer_has_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}

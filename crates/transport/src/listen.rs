@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::address::{Address, Scheme};
+use crate::connect::check_built;
 use crate::error::TransportError;
 use crate::memory;
 use crate::proxy_protocol::ProxyProtocol;
@@ -67,7 +68,8 @@ impl BindOptions {
         self
     }
 
-    /// The options of WebSocket, for `ws://` and `wss://` only. Default: those of [`WebSocketServerOptions::default`].
+    /// The options of WebSocket, for `ws://` and `wss://` only. Default: those of [`WebSocketServerOptions::default`]. A path of
+    /// the address is served beside those of the options.
     #[cfg(feature = "websocket")]
     #[must_use]
     pub fn websocket(mut self, options: WebSocketServerOptions) -> Self {
@@ -94,16 +96,7 @@ impl BindOptions {
     /// Refuses options that the scheme cannot honour, and schemes that this build does not have.
     fn check(&self, address: &Address) -> Result<(), TransportError> {
         let scheme = address.scheme();
-        let built = match scheme {
-            Scheme::Mqtt | Scheme::Memory => true,
-            Scheme::Mqtts => cfg!(feature = "tls"),
-            Scheme::Unix => cfg!(unix),
-            Scheme::Ws => cfg!(feature = "websocket"),
-            Scheme::Wss => cfg!(all(feature = "tls", feature = "websocket")),
-        };
-        if !built {
-            return Err(TransportError::Unsupported { scheme });
-        }
+        check_built(scheme)?;
         if self.socket_mode.is_some() && scheme != Scheme::Unix {
             return Err(TransportError::OptionUnused { option: "socket_mode", scheme });
         }
@@ -119,13 +112,18 @@ impl BindOptions {
             _ => {}
         }
         #[cfg(feature = "websocket")]
-        if let Some(options) = &self.websocket {
-            if !scheme.is_websocket() {
-                return Err(TransportError::OptionUnused { option: "websocket", scheme });
-            }
-            options.check()?;
+        if scheme.is_websocket() {
+            self.websocket_at(address).check()?;
+        } else if self.websocket.is_some() {
+            return Err(TransportError::OptionUnused { option: "websocket", scheme });
         }
         Ok(())
+    }
+
+    /// The options of WebSocket, and the path of the address.
+    #[cfg(feature = "websocket")]
+    fn websocket_at(&self, address: &Address) -> WebSocketServerOptions {
+        self.websocket.clone().unwrap_or_default().at(address.path())
     }
 
     /// What connections have to do before MQTT.
@@ -137,7 +135,7 @@ impl BindOptions {
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
             #[cfg(feature = "websocket")]
-            websocket: scheme.is_websocket().then(|| Arc::new(self.websocket.clone().unwrap_or_default())),
+            websocket: scheme.is_websocket().then(|| Arc::new(self.websocket_at(address))),
         };
         (scheme != Scheme::Mqtt || self.proxy_protocol.is_some()).then_some(upgrade)
     }

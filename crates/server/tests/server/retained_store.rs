@@ -14,7 +14,7 @@ use gantline_server::{
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::peer::{client, seconds_pass, subscriber, text, clean};
+use crate::peer::{clean, client, seconds_pass, subscriber, text};
 
 /// What happens to the store.
 #[derive(Debug, Default)]
@@ -41,13 +41,13 @@ impl Store {
 
     fn payloads(&self) -> String {
         let messages = self.0.messages.lock();
-        let pairs = messages.iter().map(|(topic, kept)| format!("{topic}={}", kept.message.payload_str().unwrap()));
+        let pairs =
+            messages.iter().map(|(topic, kept)| format!("{topic}={}", kept.message.payload_str().unwrap()));
         pairs.collect::<Vec<_>>().join(" ")
     }
 
     async fn server(&self) -> RunningServer {
-        let server = Server::new(ServerOptions::default()).retained_store(self.clone());
-        server.listen(format!("memory://{}", crate::peer::name())).start().await.unwrap()
+        Server::new(ServerOptions::default()).retained_store(self.clone()).start().await.unwrap()
     }
 }
 
@@ -63,7 +63,8 @@ impl RetainedStore for Store {
 
     async fn apply(&self, changes: Vec<RetainedChange>) -> Result<(), StoreError> {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
-        sleep(*self.0.delay.lock()).await;
+        let delay = *self.0.delay.lock();
+        sleep(delay).await;
         assert!(!self.0.panics.load(Ordering::Relaxed), "told so");
         if self.0.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -77,7 +78,9 @@ impl RetainedStore for Store {
         let mut messages = self.0.messages.lock();
         for change in changes {
             match change {
-                RetainedChange::Set(message) => drop(messages.insert(message.message.topic().to_string(), message)),
+                RetainedChange::Set(message) => {
+                    drop(messages.insert(message.message.topic().to_string(), message))
+                }
                 RetainedChange::Clear(topic) => drop(messages.remove(topic.as_str())),
             }
         }
@@ -92,7 +95,9 @@ impl RetainedStore for Store {
 
 fn shown(change: &RetainedChange) -> String {
     match change {
-        RetainedChange::Set(kept) => format!("{}={}", kept.message.topic(), kept.message.payload_str().unwrap()),
+        RetainedChange::Set(kept) => {
+            format!("{}={}", kept.message.topic(), kept.message.payload_str().unwrap())
+        }
         RetainedChange::Clear(topic) => format!("-{topic}"),
     }
 }
@@ -292,7 +297,10 @@ async fn a_shutdown_tries_a_store_that_fails_until_its_time_is_over() {
         timeout(Duration::from_secs(60), stopping).await.unwrap().unwrap();
         let took = began.elapsed();
         let expected = if recovers { (3, 4, 0, "a=1") } else { (8, 10, 1, "") };
-        assert!(took >= Duration::from_secs(expected.0) && took < Duration::from_secs(expected.1), "{took:?}");
+        assert!(
+            took >= Duration::from_secs(expected.0) && took < Duration::from_secs(expected.1),
+            "{took:?}"
+        );
         assert_eq!((server.stats().retained_unsaved, store.payloads().as_str()), (expected.2, expected.3));
         assert_eq!(store.0.closed.load(Ordering::Relaxed), 1);
     }

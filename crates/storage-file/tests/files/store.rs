@@ -223,3 +223,26 @@ async fn a_record_of_the_future_is_set_aside() {
     store.compact().await.unwrap();
     assert_eq!(scratch.read("00000002.damaged"), record);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_store_whose_directory_is_gone_says_so_and_goes_on_when_it_is_back() {
+    let scratch = Scratch::new();
+    let elsewhere = scratch.path().with_extension("elsewhere");
+    let store = FileStore::open(scratch.path()).unwrap();
+    store.apply(vec![set("a", "1")]).await.unwrap();
+    store.compact().await.unwrap();
+    fs::rename(scratch.path(), &elsewhere).unwrap();
+    let error = store.apply(vec![set("a", "2")]).await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot create ") && error.contains(".log: "), "{error}");
+    let error = store.compact().await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot read ") && error.contains("00000001.snapshot: "), "{error}");
+    let error = store.messages().await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot read "), "{error}");
+    fs::rename(&elsewhere, scratch.path()).unwrap();
+    assert_eq!(text(&store).await, "a=1");
+    store.apply(vec![set("a", "3")]).await.unwrap();
+    store.compact().await.unwrap();
+    drop(store);
+    assert_eq!(text(&FileStore::open(scratch.path()).unwrap()).await, "a=3");
+}

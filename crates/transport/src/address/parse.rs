@@ -18,6 +18,7 @@ pub(super) fn address(text: &str) -> Result<Address, AddressProblem> {
         return Err(AddressProblem::CredentialsInvalid);
     }
     let Authority { credentials, host, port, path } = authority(rest)?;
+    let credentials = credentials.map(Box::new);
     let path = self::path(scheme, path)?;
     if scheme == Scheme::Memory {
         if port.is_some() {

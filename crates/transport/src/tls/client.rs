@@ -90,11 +90,11 @@ impl TlsClientOptions {
     ///
     /// ```
     /// use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity};
-    /// # async fn issue() -> Result<(String, String), std::io::Error> { unimplemented!() }
     ///
     /// let options = TlsClientOptions::default().identity_provider(|| async {
-    ///     let (certificate, key) = issue().await?;
-    ///     Ok::<_, std::io::Error>(TlsIdentity::new(Certificates::pem(certificate), PrivateKey::pem(key)))
+    ///     let [certificate, key] = ["CERTIFICATE", "KEY"].map(std::env::var);
+    ///     let (certificate, key) = (certificate?, key?);
+    ///     Ok::<_, std::env::VarError>(TlsIdentity::new(Certificates::pem(certificate), PrivateKey::pem(key)))
     /// });
     /// ```
     #[must_use]

@@ -90,6 +90,7 @@ mod from_rustls {
     use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
     use super::{Arc, TlsFailure, io};
+    use crate::error::peer_has_gone;
 
     impl TlsFailure {
         /// What an error of the handshake means.
@@ -97,13 +98,7 @@ mod from_rustls {
             if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
                 return Self::from(inner);
             }
-            match error.kind() {
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe => Self::Closed,
-                _ => Self::Io(Arc::new(error)),
-            }
+            if peer_has_gone(&error) { Self::Closed } else { Self::Io(Arc::new(error)) }
         }
 
         /// The same error of a connection that is open, in our words if TLS is at fault.

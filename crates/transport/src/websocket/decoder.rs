@@ -30,7 +30,7 @@ pub(super) struct Decoder {
     /// The payload of a control frame, as far as it came.
     control: Vec<u8>,
     /// What the last PING said, until it is taken.
-    pub(super) ping: Option<Vec<u8>>,
+    pub(super) ping: Option<Box<[u8]>>,
     /// Why the connection cannot go on, or that the peer closes it. Nothing is decoded behind it.
     pub(super) end: Option<End>,
 }
@@ -204,7 +204,7 @@ impl Decoder {
     fn finish(&mut self) {
         self.inside = false;
         match self.opcode {
-            Opcode::Ping => self.ping = Some(std::mem::take(&mut self.control)),
+            Opcode::Ping => self.ping = Some(std::mem::take(&mut self.control).into()),
             Opcode::Close => {
                 self.end = Some(match *std::mem::take(&mut self.control).as_slice() {
                     [] => End::Closed(None),

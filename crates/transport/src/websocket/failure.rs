@@ -6,6 +6,9 @@
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "websocket")]
+use crate::error::peer_has_gone;
+
 /// Why the handshake of WebSocket failed, or a connection ended.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,13 +120,7 @@ impl WebSocketFailure {
 
     #[cfg(feature = "websocket")]
     pub(super) fn of_io(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => Self::Closed,
-            _ => Self::Io(Arc::new(error)),
-        }
+        if peer_has_gone(&error) { Self::Closed } else { Self::Io(Arc::new(error)) }
     }
 }
 

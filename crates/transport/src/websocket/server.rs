@@ -25,8 +25,8 @@ pub struct WebSocketServerOptions {
 }
 
 impl WebSocketServerOptions {
-    /// The paths that are served, such as `/mqtt`; a query does not count. Another one is answered with 404. Default: any
-    /// path.
+    /// The paths that are served, such as `/mqtt`; a query does not count. Another one is answered with 404. Default: that of
+    /// the address that is listened on, as in `ws://0.0.0.0/mqtt`, and any path if it has none.
     #[must_use]
     pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.paths = Some(paths.into_iter().map(Into::into).collect());
@@ -74,6 +74,7 @@ impl WebSocketServerOptions {
     /// # Errors
     ///
     /// What is to be answered instead, and why.
+    #[expect(clippy::result_large_err, reason = "it is sent at once")]
     pub fn answer<B>(
         &self,
         request: &Request<B>,
@@ -124,6 +125,14 @@ impl WebSocketServerOptions {
             values.map(|value| (name.as_str().into(), Zeroizing::new(value.as_bytes().into())))
         });
         kept.collect()
+    }
+
+    /// The same options with the path of an address.
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        if path != "/" {
+            self.paths.get_or_insert_default().push(path.to_owned());
+        }
+        self
     }
 
     /// Whether the options can be used.
@@ -262,7 +271,12 @@ mod tests {
     fn paths_and_origins_are_those_of_the_options() {
         let options =
             WebSocketServerOptions::default().paths(["/mqtt", "/"]).allowed_origins(["https://app.example"]);
-        options.check().unwrap();
+        options.clone().at("/").check().unwrap();
+        assert_eq!(status(&options.clone().at("/more"), &request("/more", &[MQTT_OFFERED])), 101);
+        assert_eq!(
+            status(&WebSocketServerOptions::default().at("/more"), &request("/mqtt", &[MQTT_OFFERED])),
+            404
+        );
         for (path, origin, expected) in [
             ("/mqtt?token=1", None, 101),
             ("/", Some("https://App.example"), 101),

@@ -341,6 +341,6 @@ mod tests {
 
     #[test]
     fn an_open_connection_is_small() {
-        assert!(size_of::<WebSocket>() <= 264, "{}", size_of::<WebSocket>());
+        assert!(size_of::<WebSocket>() <= 256, "{}", size_of::<WebSocket>());
     }
 }

@@ -28,7 +28,8 @@ fn address() -> Address {
 /// A stream that a `ws://` listener with these options would have accepted, and its other end.
 fn accepted(options: WebSocketServerOptions) -> (Stream, Stream) {
     let (client, server) = memory::pair();
-    (client, accept_over(server, &address(), &BindOptions::default().websocket(options)).unwrap())
+    let address = Address::new("ws://broker.example:8000").unwrap();
+    (client, accept_over(server, &address, &BindOptions::default().websocket(options)).unwrap())
 }
 
 async fn connect(stream: Stream, options: WebSocketClientOptions) -> Result<Stream, TransportError> {
