@@ -14,7 +14,7 @@ pub(crate) struct WebSocket {
     #[arg(long, value_name = "PATH")]
     websocket_path: Vec<String>,
 
-    /// A site whose pages may connect, such as https://app.example; may be given more than once [default: all]
+    /// A site whose pages may connect, such as `https://app.example`; may be given more than once [default: all]
     #[arg(long, value_name = "ORIGIN")]
     websocket_origin: Vec<String>,
 }
