@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{Packet, PacketType, ProtocolVersion, QoS};
-use gantline_server::{RunningServer, Server, ServerOptions};
+use gantline_server::{Outcome, PublishAttempt, RunningServer, Server, ServerOptions};
 use gantline_transport::{PeerInfo, Scheme, Stream};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,12 +34,35 @@ pub struct Plan {
     pub subscribers: usize,
     /// The version of all clients.
     pub version: ProtocolVersion,
+    /// The hook that sees every message.
+    pub hook: Hook,
+}
+
+/// A publish hook that forwards everything.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook {
+    /// There is none.
+    Absent,
+    /// It decides at once.
+    Sync,
+    /// It is a future, which is ready at once.
+    Async,
+}
+
+impl Hook {
+    fn register(self, server: Server) -> Server {
+        match self {
+            Self::Absent => server,
+            Self::Sync => server.intercept_publishes(|_: &PublishAttempt<'_>| Outcome::Forward),
+            Self::Async => server.intercept_publishes(|_: &PublishAttempt<'_>| async { Outcome::Forward }),
+        }
+    }
 }
 
 impl Plan {
     /// One subscriber, MQTT 5.0.
     pub fn one_to_one(qos: QoS, batch: u16) -> Self {
-        Self { qos, batch, subscribers: 1, version: ProtocolVersion::default() }
+        Self { qos, batch, subscribers: 1, version: ProtocolVersion::default(), hook: Hook::Absent }
     }
 }
 
@@ -57,7 +80,7 @@ impl Flow {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let hub = Arc::new(Mutex::new(Hub::new(plan)));
         let server = runtime.block_on(async {
-            let server = Server::new(ServerOptions::default()).start().await.unwrap();
+            let server = plan.hook.register(Server::new(ServerOptions::default())).start().await.unwrap();
             for end in 0..=plan.subscribers {
                 server.serve(Hub::connect(&hub, end, plan));
             }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Waker;
 
-use gantline_benches::flow::{Flow, Plan};
+use gantline_benches::flow::{Flow, Hook, Plan};
 use gantline_benches::samples::{self, FilterKind};
 use gantline_protocol::{
     FixedHeader, Frame, Head, Moment, Outbound, PacketId, ProtocolVersion, PublishRef, QoS,
@@ -35,6 +35,8 @@ type Run = fn(u64);
 const CASES: &[(&str, Run)] = &[
     ("qos0-50", |count| flow(QoS::AtMostOnce, 50, count)),
     ("qos0-1", |count| flow(QoS::AtMostOnce, 1, count)),
+    ("qos0-50-hook", |count| hooked(Hook::Sync, count)),
+    ("qos0-50-async", |count| hooked(Hook::Async, count)),
     ("qos1-50", |count| flow(QoS::AtLeastOnce, 50, count)),
     ("qos1-1", |count| flow(QoS::AtLeastOnce, 1, count)),
     ("qos2-50", |count| flow(QoS::ExactlyOnce, 50, count)),
@@ -56,6 +58,13 @@ fn usage() -> ExitCode {
 /// Messages through a server, from one client to another, so many at once.
 fn flow(qos: QoS, batch: u16, count: u64) {
     let flow = Flow::start(Plan::one_to_one(qos, batch));
+    flow.run(count / u64::from(batch));
+}
+
+/// The same with a publish hook that forwards everything.
+fn hooked(hook: Hook, count: u64) {
+    let batch = 50;
+    let flow = Flow::start(Plan { hook, ..Plan::one_to_one(QoS::AtMostOnce, batch) });
     flow.run(count / u64::from(batch));
 }
 

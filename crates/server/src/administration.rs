@@ -14,7 +14,7 @@ use gantline_protocol::{
 
 use crate::broker::retained::{Page, Retained};
 use crate::broker::sessions::Ending;
-use crate::broker::slot::ClientSlot;
+use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::claim;
 use crate::events::{ServerEvent, ServerEvents};
 use crate::server::RunningServer;
@@ -88,6 +88,21 @@ impl RunningServer {
         let epoch = slot.with_state(|state| state.session.is_none().then_some(state.epoch));
         let Some(epoch) = epoch else { return false };
         if let Some(waker) = slot.kick(epoch, in_disconnect(reason)) {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Asks the [authorisation](crate::Server::authorize) anew about everything that a client may do: what it was permitted
+    /// to publish is forgotten, and each of its subscriptions is asked about, in its own task. Those that are denied end, and
+    /// what waits for them is not sent. A client that is away is asked about when it comes back in any case. Returns whether
+    /// there was a connection.
+    pub fn reauthorize(&self, client_id: &str) -> bool {
+        let Some(slot) = self.slot(client_id) else { return false };
+        if !slot.profile().connected {
+            return false;
+        }
+        if let Some(waker) = slot.mailbox.push_control(Order::Reauthorize) {
             waker.wake();
         }
         true

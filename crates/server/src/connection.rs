@@ -26,6 +26,7 @@ use crate::claim::SessionLease;
 use crate::events::ServerEvent;
 use crate::exchange::{End, Exchange};
 use crate::hold::{Hold, HoldCredit};
+use crate::intercepted::Interception;
 
 /// A connection whose client was accepted.
 #[derive(Debug)]
@@ -50,10 +51,11 @@ impl Connection {
         framed: Framed,
         machine: ServerConnection<SessionLease>,
         authentication: Option<Box<Authentication>>,
+        interception: Option<Box<Interception>>,
         clock: Clock,
         admission: Admission,
     ) -> Self {
-        let exchange = Exchange::new(admission.broker(), machine, authentication);
+        let exchange = Exchange::new(admission.broker(), machine, authentication, interception);
         let unwritten = framed.pending_out();
         Self {
             framed,
@@ -118,13 +120,21 @@ impl Connection {
 
     /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
     fn turn(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
-        let read = self.read(now, cx);
+        let hooked = self.exchange.interception.is_some();
+        let waiting = self.framed.pending_out();
+        // What waited for a hook comes before what is read.
+        let resumed = if hooked { self.exchange.resume(now, cx, self.framed.out()) } else { Ok(false) };
+        let read = if resumed.is_ok() { self.read(now, cx) } else { Ok(false) };
         self.hand_over(now, cx);
-        let mut busy = read?;
+        let mut busy = resumed? | read?;
         busy |= self.exchange.authenticate(cx, self.framed.out())?;
         let has_room = self.unwritten == 0;
+        busy |= hooked && has_room && self.deliver(now, cx)?;
         busy |= self.take(now, cx)?;
         busy |= has_room && self.replay(now);
+        if hooked {
+            self.inspect(waiting)?;
+        }
         busy |= self.write(cx)?;
         Ok(busy)
     }
@@ -134,10 +144,15 @@ impl Connection {
         if !self.may_read() {
             return Ok(false);
         }
-        let (exchange, mut ended) = (&mut self.exchange, None);
+        let (exchange, waker, mut ended) = (&mut self.exchange, cx.waker(), None);
+        let inspects = exchange.inspects();
         let turn = self.framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
-            match exchange.receive(now, frame, out) {
-                Ok(()) => Turn::Continue,
+            if inspects && let Err(end) = exchange.inspect(frame) {
+                ended = Some(end);
+                return Turn::Stop;
+            }
+            match exchange.receive(now, waker, frame, out) {
+                Ok(turn) => turn,
                 Err(end) => {
                     ended = Some(end);
                     Turn::Stop
@@ -166,7 +181,10 @@ impl Connection {
     /// back, unless acknowledgements for us may come through that socket: else two clients that publish to each other
     /// would wait for one another.
     fn may_read(&self) -> bool {
-        if self.stopping || self.framed.pending_out() > self.unwritten + MOST_ANSWERS {
+        if self.stopping
+            || self.exchange.is_paused()
+            || self.framed.pending_out() > self.unwritten + MOST_ANSWERS
+        {
             return false;
         }
         self.hold.is_none() || self.exchange.machine.inflight() > 0 || self.exchange.slot.mailbox.above_half()
@@ -175,7 +193,7 @@ impl Connection {
     /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up.
     fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) {
         self.exchange.settle(now);
-        if let Some(publisher) = &mut self.exchange.publisher {
+        if let Some(publisher) = &mut self.exchange.publishing.publisher {
             publisher.after.wake();
             let filled = &mut publisher.after.filled;
             if !filled.is_empty() {
@@ -205,7 +223,7 @@ impl Connection {
         let Self { framed, exchange, unwritten, replay_is_next, .. } = self;
         let mailbox = &exchange.slot.mailbox;
         let mut taken = TAKEN.take();
-        let asleep = if *unwritten > 0 {
+        let asleep = if *unwritten > 0 || exchange.is_delivering() {
             let asleep = mailbox.sleep_for_control(cx.waker());
             if !asleep {
                 mailbox.take_control(&mut taken.control);
@@ -217,7 +235,7 @@ impl Connection {
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
             if !asleep {
                 *replay_is_next |= !taken.queue.is_empty();
-                exchange.send(now, &mut taken, framed);
+                exchange.send(now, &mut taken, cx, framed)?;
                 *unwritten = framed.pending_out();
             }
             asleep
@@ -240,6 +258,18 @@ impl Connection {
                 self.stop();
                 Ok(())
             }
+            Order::Reauthorize => {
+                if let Some(interception) = &mut self.exchange.interception {
+                    interception.reauthorize();
+                }
+                Ok(())
+            }
+            // It is we who do not read.
+            Order::KeepAlive if self.exchange.is_paused() => {
+                self.exchange.machine.note_received(now);
+                self.exchange.slot.hear(now);
+                Ok(())
+            }
             Order::KeepAlive => {
                 let machine = &mut self.exchange.machine;
                 machine.handle_timeout(now, self.framed.out()).map_err(End::Violated)
@@ -249,6 +279,29 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Sends messages that waited for a hook.
+    #[cold]
+    fn deliver(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let delivered = self.exchange.deliver(now, cx, &mut self.framed)?;
+        if delivered {
+            self.unwritten = self.framed.pending_out();
+        }
+        Ok(delivered)
+    }
+
+    /// Shows the inspector what is in the output behind what already waited there.
+    #[cold]
+    fn inspect(&mut self, waiting: usize) -> Result<(), End> {
+        let Some(interception) = &self.exchange.interception else { return Ok(()) };
+        if !interception.inspects() {
+            return Ok(());
+        }
+        let added = self.framed.pending_out().saturating_sub(waiting);
+        let out = self.framed.out();
+        let shown = interception.inspect_all(&out[out.len().saturating_sub(added)..]);
+        if shown { Ok(()) } else { Err(interception.panicked(&self.exchange.broker)) }
     }
 
     /// Sends retained messages in turn with what comes from the mailbox: a page whenever the output is written, and the
@@ -263,7 +316,7 @@ impl Connection {
     }
 
     fn has_replay(&self) -> bool {
-        self.exchange.machine.session().has_replay() && !self.stopping
+        self.exchange.machine.session().has_replay() && !self.stopping && !self.exchange.is_delivering()
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {

@@ -3,7 +3,7 @@
 //! Relates to: [`Server::start`](crate::Server::start) and the calls of [`RunningServer`](crate::RunningServer). Leaves
 //! out: what clients do wrong, which ends their connections and is counted and logged.
 
-use gantline_protocol::EncodeError;
+use gantline_protocol::{EncodeError, ReasonCode};
 use gantline_transport::{AddressError, TransportError};
 
 use crate::retained_store::StoreError;
@@ -36,6 +36,9 @@ pub enum PublishError {
     /// The message holds something that MQTT cannot carry.
     #[error("the message cannot be sent: {0}")]
     Invalid(#[from] EncodeError),
+    /// A hook refused the message, with this reason.
+    #[error("a hook of the server refused the message: {0}")]
+    Refused(ReasonCode),
     /// The server has been shut down.
     #[error("the server has been shut down")]
     Stopped,

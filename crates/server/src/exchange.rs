@@ -3,29 +3,26 @@
 //! Everything here is synchronous and writes into the output that it is given. Relates to: `connection.rs`, which owns
 //! the socket and calls this. Leaves out: bytes, waiting, and what the broker does with a message.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{
-    AckProperties, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, Output,
-    PacketType, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck,
-    Subscribe, SubscribeFilter, SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
+    AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, Output, PacketType, QoS,
+    ReasonCode, Receipt, Received, Rule, ServerConnection, SubscriptionIds, Violation,
 };
-use gantline_transport::{Late, Taken};
+use gantline_transport::{Late, Taken, Turn};
 
 use crate::authentication::Authentication;
 use crate::broker::Broker;
 use crate::broker::alarms::Due;
 use crate::broker::publication::Publication;
-use crate::broker::publish::Publisher;
 use crate::broker::retained::{Page, Retained};
-use crate::broker::session::Replay;
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::SessionLease;
-use crate::events::{DisconnectCause, ServerEvent};
+use crate::events::DisconnectCause;
+use crate::intercepted::Interception;
+use crate::publishing::{Publishing, TRIM_AFTER};
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -59,20 +56,17 @@ impl End {
 /// The machine of a connection and what it needs of the broker.
 #[derive(Debug)]
 pub(crate) struct Exchange {
+    /// Of a server with hooks. It gives messages back to the queue when it is dropped, so it is dropped before the machine
+    /// gives the session back.
+    pub(crate) interception: Option<Box<Interception>>,
     pub(crate) broker: Arc<Broker>,
     pub(crate) slot: Arc<ClientSlot>,
     pub(crate) machine: ServerConnection<SessionLease>,
-    /// There while the client publishes.
-    pub(crate) publisher: Option<Box<Publisher>>,
+    pub(crate) publishing: Publishing,
     /// Acknowledgements that are kept while the client is held back.
     held: Option<Vec<(Receipt, ReasonCode)>>,
-    /// Whether something was published since the last look.
-    publishes: bool,
     /// The layout of what the client publishes.
     has_properties: bool,
-    /// Messages that came and that were handed to somebody, since they were counted last.
-    received: u32,
-    routed: u32,
     /// Of a client that named a method in CONNECT. It holds user code, so it is dropped last.
     authentication: Option<Box<Authentication>>,
 }
@@ -82,110 +76,104 @@ impl Exchange {
         broker: Arc<Broker>,
         machine: ServerConnection<SessionLease>,
         authentication: Option<Box<Authentication>>,
+        interception: Option<Box<Interception>>,
     ) -> Self {
         let slot = Arc::clone(machine.session().slot());
         let has_properties = machine.limits().version.has_properties();
         Self {
+            interception,
             broker,
             slot,
             machine,
-            publisher: None,
+            publishing: Publishing::default(),
             held: None,
-            publishes: false,
             has_properties,
-            received: 0,
-            routed: 0,
             authentication,
         }
     }
 
     // ---- what comes ----
 
-    /// Handles one packet.
+    /// Handles one packet; says whether the next one may be handled now, too. A hook that takes its time wakes `waker`.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+    pub(crate) fn receive(
+        &mut self,
+        now: Moment,
+        waker: &Waker,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, End> {
         if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) {
-            return self.receive_publish(now, frame, out);
+            return self.receive_publish(now, waker, frame, out);
         }
         match self.machine.receive(now, frame, out).map_err(End::Violated)? {
-            Received::Handled => Ok(()),
+            Received::Handled => {}
             // Moved out, so that what is dropped is known to be this variant.
-            Received::Acked(acked) => {
-                drop(acked);
-                Ok(())
-            }
+            Received::Acked(acked) => drop(acked),
             Received::Subscribe(subscribe) => {
-                self.hand_over(now);
-                self.subscribe(subscribe, out);
-                Ok(())
+                self.publishing.hand_over(&self.broker, now);
+                return self.subscribe(subscribe, waker, out);
             }
             Received::Unsubscribe(unsubscribe) => {
-                self.hand_over(now);
-                self.unsubscribe(unsubscribe, out);
-                Ok(())
+                self.publishing.hand_over(&self.broker, now);
+                return self.unsubscribe(unsubscribe, waker, out);
             }
-            Received::Disconnect(disconnect) => Err(self.leave(&disconnect)),
+            Received::Disconnect(disconnect) => return Err(self.leave(&disconnect)),
             Received::Auth(auth) => match &mut self.authentication {
-                Some(authentication) => authentication.receive(auth).map_err(End::Violated),
+                Some(authentication) => authentication.receive(auth).map_err(End::Violated)?,
                 // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
-                None => Err(End::Violated(
-                    Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth),
-                )),
+                None => {
+                    let violation = Violation::new(Rule::AuthenticationNotStarted);
+                    return Err(End::Violated(violation.in_packet(PacketType::Auth)));
+                }
             },
             // The machine of a server returns nothing else.
-            other => {
-                debug_assert!(false, "{other:?}");
-                Ok(())
-            }
+            other => debug_assert!(false, "{other:?}"),
         }
+        Ok(Turn::Continue)
     }
 
     #[inline]
-    fn receive_publish(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+    fn receive_publish(
+        &mut self,
+        now: Moment,
+        waker: &Waker,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, End> {
         let received = self.machine.receive_publish(now, frame, out).map_err(End::Violated)?;
-        let Some((packet, receipt)) = received else { return Ok(()) };
-        let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
-            self.broker.counters.add_dropped(1);
+        let Some((packet, receipt)) = received else { return Ok(Turn::Continue) };
+        let Self { interception, broker, slot, publishing, .. } = self;
+        let reason = if is_too_deep(packet.topic, broker.options.max_topic_levels) {
+            broker.counters.add_dropped(1);
             ReasonCode::TopicNameInvalid
-        } else {
-            let publisher = match &mut self.publisher {
-                Some(publisher) => publisher,
-                None => {
-                    let at = now.plus(TRIM_AFTER);
-                    self.broker.set_alarm(&self.slot, self.slot.profile().epoch, Due::Trim, at, now);
-                    self.publisher.insert(Box::new(Publisher::new(Some(&self.slot))))
-                }
-            };
-            self.received += 1;
-            self.publishes = true;
+        } else if let Some(interception) = interception {
             let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
-            match publisher.publish(&self.broker, &mut publication, now) {
-                0 => ReasonCode::NoMatchingSubscribers,
-                receivers => {
-                    self.routed += receivers as u32;
-                    ReasonCode::Success
-                }
+            match interception.publish(broker, publishing, (&mut publication, receipt), now, waker)? {
+                Some(reason) => reason,
+                None => return Ok(Turn::Stop),
             }
+        } else {
+            let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
+            publishing.publish(broker, slot, &mut publication, now)
         };
+        self.acknowledge(receipt, reason, out);
+        Ok(Turn::Continue)
+    }
+
+    /// Acknowledges a message, now or when the client is no longer held back.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, receipt: Receipt, reason: ReasonCode, out: &mut Vec<u8>) {
         match &mut self.held {
             None => self.machine.acknowledge(receipt, reason, out),
             Some(held) if receipt.delivery().qos() > QoS::AtMostOnce => held.push((receipt, reason)),
             Some(_) => {}
         }
-        Ok(())
     }
 
     /// Hands over what was published in this turn. Whoever gets it is woken later: see [`After`](crate::broker::publish::After).
     pub(crate) fn settle(&mut self, now: Moment) {
-        self.hand_over(now);
-        self.broker.counters.received.add(std::mem::take(&mut self.received).into());
-        self.broker.counters.routed.add(std::mem::take(&mut self.routed).into());
-    }
-
-    fn hand_over(&mut self, now: Moment) {
-        if let Some(publisher) = &mut self.publisher {
-            publisher.settle(&self.broker, now);
-        }
+        self.publishing.settle(&self.broker, now);
     }
 
     /// Keeps acknowledgements from now on.
@@ -202,82 +190,13 @@ impl Exchange {
 
     /// Gives memory back if the client has stopped publishing; else looks again later.
     pub(crate) fn trim(&mut self, now: Moment) {
-        if std::mem::take(&mut self.publishes) {
+        if std::mem::take(&mut self.publishing.publishes) {
             let alarm = now.plus(TRIM_AFTER);
             self.broker.set_alarm(&self.slot, self.machine.session().epoch(), Due::Trim, alarm, now);
         } else {
-            self.publisher = None;
+            self.publishing.publisher = None;
             self.machine.trim();
         }
-    }
-
-    fn subscribe(&mut self, subscribe: Subscribe, out: &mut Vec<u8>) {
-        let id = subscribe.properties.subscription_identifier.and_then(NonZeroU32::new);
-        let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        for SubscribeFilter { filter, mut options } in subscribe.filters {
-            if let Err(reason) = self.judge(&filter) {
-                reasons.push(reason);
-                continue;
-            }
-            options.maximum_qos = options.maximum_qos.min(self.machine.limits().own.maximum_qos);
-            if self.machine.limits().bridge {
-                options.no_local = !filter.is_shared();
-                options.retain_as_published = true;
-            }
-            let replaced = self.broker.subscribe(&self.slot, &filter, options, id);
-            self.broker.events.announce(|| ServerEvent::Subscribed {
-                client_id: self.slot.id().clone(),
-                filter: filter.clone(),
-                options,
-            });
-            reasons.push(ReasonCode::granted(options.maximum_qos));
-            let replays_retained = match options.retain_handling {
-                RetainHandling::Always => true,
-                RetainHandling::IfNew => !replaced,
-                RetainHandling::Never => false,
-            };
-            let session = self.machine.session_mut().session_mut();
-            // A shared subscription gets no retained messages (section 4.8.2).
-            if replays_retained && !filter.is_shared() {
-                session.replay(Replay { filter, qos: options.maximum_qos, id, after: None });
-            } else {
-                session.change_replay(&filter, options.maximum_qos, id);
-            }
-        }
-        let properties = AckProperties::default();
-        self.machine.suback(&SubAck { packet_id: subscribe.packet_id, reasons, properties }, out);
-    }
-
-    /// Whether the client may have a subscription to this filter.
-    fn judge(&self, filter: &TopicFilter) -> Result<(), ReasonCode> {
-        let limits = self.machine.limits();
-        if filter.is_shared() && !limits.shared_subscriptions_available {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
-        if filter.has_wildcard() && !limits.wildcard_subscriptions_available {
-            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
-        }
-        if is_too_deep(filter.pattern(), self.broker.options.max_topic_levels) {
-            return Err(ReasonCode::TopicFilterInvalid);
-        }
-        Ok(())
-    }
-
-    fn unsubscribe(&mut self, unsubscribe: Unsubscribe, out: &mut Vec<u8>) {
-        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
-        for filter in unsubscribe.filters {
-            let removed = self.broker.unsubscribe(&self.slot, &filter);
-            if removed {
-                self.broker.events.announce(|| ServerEvent::Unsubscribed {
-                    client_id: self.slot.id().clone(),
-                    filter: filter.clone(),
-                });
-            }
-            self.machine.session_mut().session_mut().stop_replay(&filter);
-            reasons.push(if removed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
-        }
-        let properties = AckProperties::default();
-        self.machine.unsuback(&UnsubAck { packet_id: unsubscribe.packet_id, reasons, properties }, out);
     }
 
     fn leave(&mut self, disconnect: &Disconnect) -> End {
@@ -315,7 +234,25 @@ impl Exchange {
     // ---- what goes ----
 
     /// Sends what was taken from the mailbox. What cannot be sent now goes back to its front.
-    pub(crate) fn send(&mut self, now: Moment, taken: &mut Taken<Order>, out: &mut impl Output) {
+    ///
+    /// # Errors
+    ///
+    /// A hook ends the connection.
+    pub(crate) fn send(
+        &mut self,
+        now: Moment,
+        taken: &mut Taken<Order>,
+        cx: &mut Context<'_>,
+        out: &mut impl Output,
+    ) -> Result<(), End> {
+        if self.interception.as_ref().is_some_and(|interception| interception.sees_deliveries()) {
+            let late = taken.late.drain(..).filter_map(|late| match late {
+                Late::Message(message) => Some(message),
+                Late::Finished(..) => None,
+            });
+            self.intercept_deliveries(late.chain(taken.queue.drain(..)));
+            return self.deliver(now, cx, out).map(drop);
+        }
         let (mut expired, mut refused) = (0, 0);
         for late in taken.late.drain(..) {
             match late {
@@ -344,6 +281,7 @@ impl Exchange {
         }
         self.broker.counters.expired.add(expired);
         self.count_refused(refused);
+        Ok(())
     }
 
     /// Sends retained messages, as far as the client takes them and no more than `bytes`, but for the first. Returns
@@ -369,19 +307,22 @@ impl Exchange {
                 self.machine.session_mut().session_mut().stop_replay(&filter);
             }
         }
-        let mut refused = 0;
-        for Retained { frame, qos: published, expires } in messages {
+        let messages = messages.into_iter().map(|Retained { frame, qos: published, expires }| {
             let qos = published.min(qos);
-            let outbound =
-                Outbound { frame, subscription_ids: ids.clone(), expires, tag: 0, qos, retain: true };
-            // The quota was asked for, so that nothing but its size can be in the way.
-            refused += u32::from(self.machine.publish(now, outbound, out).is_err());
+            Outbound { frame, subscription_ids: ids.clone(), expires, tag: 0, qos, retain: true }
+        });
+        if self.interception.as_ref().is_some_and(|interception| interception.sees_deliveries()) {
+            self.intercept_deliveries(messages);
+            return true;
         }
+        // The quota was asked for, so that nothing but its size can be in the way.
+        let refused =
+            messages.map(|message| u32::from(self.machine.publish(now, message, out).is_err())).sum();
         self.count_refused(refused);
         true
     }
 
-    fn count_refused(&self, messages: u32) {
+    pub(crate) fn count_refused(&self, messages: u32) {
         if messages > 0 {
             self.slot.count_dropped(messages);
             self.broker.counters.add_dropped(messages.into());
@@ -422,13 +363,11 @@ impl Exchange {
 }
 
 #[inline]
-fn is_too_deep(topic: &str, most: u16) -> bool {
+pub(crate) fn is_too_deep(topic: &str, most: u16) -> bool {
     // A level takes a byte at least, but for the last.
     topic.len() >= usize::from(most)
         && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
 }
 
-/// After how much silence a publisher gives its memory back.
-const TRIM_AFTER: Duration = Duration::from_secs(10);
 /// Retained messages that are read under one lock.
 const MOST_REPLAYED: usize = 256;

@@ -25,6 +25,9 @@ use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
 use crate::connection::{Connection, farewell};
 use crate::events::ServerEvent;
+use crate::hooks::{ClientContext, PacketDirection};
+use crate::intercepted::Interception;
+use crate::review::{Reviewed, review};
 use crate::validation::{ConnectionRequest, Refusal, Verdict, validate, without_words};
 
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
@@ -43,8 +46,9 @@ pub(crate) async fn serve(
         _ = stopping.wait_for(|stops| *stops) => return,
     };
     match connection {
-        Ok(Ok(Accepted { framed, machine, authentication })) => {
-            let mut connection = Connection::new(framed, machine, authentication, clock, admission);
+        Ok(Ok(Accepted { framed, machine, authentication, interception })) => {
+            let mut connection =
+                Connection::new(framed, machine, authentication, interception, clock, admission);
             // The order to all may have come too early for this one.
             if *stopping.borrow() {
                 connection.stop();
@@ -82,6 +86,7 @@ struct Accepted {
     framed: Framed,
     machine: ServerConnection<SessionLease>,
     authentication: Option<Box<Authentication>>,
+    interception: Option<Box<Interception>>,
 }
 
 /// Why the authentication of CONNECT failed.
@@ -117,26 +122,13 @@ async fn shake_hands(
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
     let stream = stream.handshake().await.map_err(Refused::WithoutHandshake)?;
     let mut framed = Framed::new(stream, largest);
-    let mut frame = Vec::new();
-    framed.next_frame(&mut frame).await.map_err(|error| match error {
-        FramedError::Violation(violation) => Refused::Violated(violation),
-        FramedError::Closed => Refused::Left,
-        FramedError::Io(error) => match WebSocketFailure::of(&error) {
-            Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
-            None => Refused::Left,
-        },
-    })?;
-    if frame.starts_with(&TLS_CLIENT_HELLO) {
-        return Err(Refused::Tls);
-    }
-    if frame.starts_with(HTTP_GET) {
-        return Err(Refused::Http);
-    }
+    let frame = first_frame(&mut framed).await?;
     let connect = match read(&frame) {
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
     };
-    drop(frame);
+    // The inspector wants to see it when its client is known.
+    let frame = options.hooks.inspect.is_some().then_some(frame);
     let version = connect.version;
     let identified = if exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
     let judged = match identified {
@@ -176,6 +168,14 @@ async fn shake_hands(
         }
     }
     out.clear();
+    let client = (!options.hooks.is_empty()).then(|| {
+        let user_name = connect.user_name.clone();
+        Arc::new(ClientContext::new(id.clone(), user_name, version, Arc::clone(framed.info())))
+    });
+    let reviewed = match &client {
+        Some(client) if !connect.clean_start => review(broker, client).await,
+        _ => Reviewed::default(),
+    };
     let mut lease = claim(broker, clock, &id).await;
     // From here on nothing waits.
     let terms = Terms {
@@ -183,12 +183,17 @@ async fn shake_hands(
         will: connect.will.as_ref(),
         limits: &limits,
         session_expiry_max: offer.session_expiry_maximum,
+        client: client.as_ref(),
     };
     let now = clock.now();
     connack.session_present = lease.begin(&terms, now);
     let out = framed.out();
     // As before, but for the session.
     connack.encode(version, out).map_err(|_| Refused::Left)?;
+    if connack.session_present {
+        reviewed.apply(broker, &mut lease);
+    }
+    let mut interception = client.map(|client| Interception::new(broker, client, lease.slot()));
     let mut machine = ServerConnection::new(limits, lease, now);
     if let Some(method) = connack.properties.authentication_method {
         machine.set_authentication_method(method);
@@ -198,6 +203,13 @@ async fn shake_hands(
         broker.counters.add_dropped(dropped.len() as u64);
     }
     framed.set_max_packet(offer.maximum_packet_size);
+    if let Some(interception) = &mut interception
+        && interception.inspects()
+    {
+        framed.copy_payloads();
+        interception.inspect(PacketDirection::In, frame.as_deref().unwrap_or_default());
+        interception.inspect_all(framed.out());
+    }
     broker.counters.connected.add(1);
     broker.events.announce(|| ServerEvent::Connected {
         client_id: id.clone(),
@@ -206,7 +218,27 @@ async fn shake_hands(
         session_present: connack.session_present,
     });
     tracing::debug!(client = %id, %version, peer = %framed.info(), resumed = connack.session_present, "connected");
-    Ok(Accepted { framed, machine, authentication })
+    Ok(Accepted { framed, machine, authentication, interception })
+}
+
+/// The first packet, whole, if it is one of MQTT.
+async fn first_frame(framed: &mut Framed) -> Result<Vec<u8>, Refused> {
+    let mut frame = Vec::new();
+    framed.next_frame(&mut frame).await.map_err(|error| match error {
+        FramedError::Violation(violation) => Refused::Violated(violation),
+        FramedError::Closed => Refused::Left,
+        FramedError::Io(error) => match WebSocketFailure::of(&error) {
+            Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
+            None => Refused::Left,
+        },
+    })?;
+    if frame.starts_with(&TLS_CLIENT_HELLO) {
+        return Err(Refused::Tls);
+    }
+    if frame.starts_with(HTTP_GET) {
+        return Err(Refused::Http);
+    }
+    Ok(frame)
 }
 
 /// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word into

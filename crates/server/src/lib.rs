@@ -34,20 +34,27 @@ mod events;
 mod exchange;
 mod handshake;
 mod hold;
+mod hooks;
+mod intercepted;
 mod listening;
 mod local;
 mod memory;
 mod options;
 mod persistence;
+mod publishing;
 mod retained_store;
+mod review;
 mod server;
 mod stats;
+mod subscribing;
 mod timekeeper;
+mod unconnected;
 mod validation;
 
 pub use gantline_protocol::{
-    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Message, QoS,
-    ReasonCode, TopicFilter, TopicName, async_trait,
+    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, ClientId,
+    Message, QoS, ReasonCode, RetainHandling, SubscribeFilter, SubscriptionOptions, TopicFilter, TopicName,
+    async_trait,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -69,6 +76,10 @@ pub use self::administration::SessionStatus;
 pub use self::broker::bench_support;
 pub use self::error::{PublishError, StartError};
 pub use self::events::{DisconnectCause, ServerEvent, ServerEvents};
+pub use self::hooks::{
+    Access, Action, ClientContext, Decision, DeliveryAttempt, IntoDecision, Outcome, PacketDirection,
+    PacketView, Permission, PublishAttempt, Sender, SubscribeAttempt, UnsubscribeAttempt,
+};
 pub use self::local::LocalSubscription;
 pub use self::options::ServerOptions;
 pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore, StoreError};

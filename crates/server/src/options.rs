@@ -11,6 +11,7 @@ use std::time::Duration;
 use gantline_protocol::{AuthenticationMethod, MAXIMUM_PACKET_SIZE, Offer, QoS};
 use gantline_transport::{Address, MailboxLimits, Overflow, TcpOptions};
 
+use crate::hooks::Hooks;
 use crate::memory;
 use crate::validation::ConnectionValidator;
 
@@ -41,6 +42,9 @@ pub struct ServerOptions {
     pub(crate) authentication_methods: Vec<Arc<dyn AuthenticationMethod>>,
     /// Likewise.
     pub(crate) connection_validator: Option<Arc<dyn ConnectionValidator>>,
+    /// Likewise.
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) hook_timeout: Duration,
 }
 
 impl ServerOptions {
@@ -218,6 +222,15 @@ impl ServerOptions {
         self
     }
 
+    /// How long a hook that returns a future may take to decide. Default 10 s. After that a message is refused with 0x80, a
+    /// subscription too, a delivery does not take place, and it is counted: see
+    /// [`Stats::hook_timeouts`](crate::Stats::hook_timeouts).
+    #[must_use]
+    pub const fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
+    }
+
     /// The options of TCP listeners and their connections.
     #[must_use]
     pub fn tcp(mut self, tcp: TcpOptions) -> Self {
@@ -261,6 +274,8 @@ impl Default for ServerOptions {
             close_timeout: Duration::from_secs(2),
             authentication_methods: Vec::new(),
             connection_validator: None,
+            hooks: Arc::default(),
+            hook_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -37,6 +37,7 @@ use crate::persistence::{self, Persistence};
 use crate::retained_store::RetainedStore;
 use crate::stats::Stats;
 use crate::timekeeper::keep_time;
+use crate::unconnected::{self, intercept_wills};
 use crate::validation::ConnectionValidator;
 
 /// A server that does not run yet.
@@ -55,7 +56,7 @@ use crate::validation::ConnectionValidator;
 /// # }
 /// ```
 pub struct Server {
-    options: ServerOptions,
+    pub(crate) options: ServerOptions,
     pub(crate) places: Vec<Place>,
     listeners: Vec<Box<dyn Listener>>,
     workers: Vec<Handle>,
@@ -195,6 +196,7 @@ impl Server {
             timekeeper: Mutex::new(None),
             layers,
         });
+        intercept_wills(&core.broker, core.clock);
         let timekeeper = tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock));
         *core.timekeeper.lock() = Some(timekeeper.abort_handle());
         for listener in listeners {
@@ -257,13 +259,19 @@ impl RunningServer {
     ///
     /// # Errors
     ///
-    /// The message cannot be expressed, or the server is shut down.
+    /// The message cannot be expressed, a [hook](Server::intercept_publishes) refuses it, or the server is shut down.
     pub async fn publish(&self, message: Message) -> Result<usize, PublishError> {
         message.check()?;
         let Core { broker, clock, .. } = &*self.core;
         if *self.core.stopping.borrow() {
             return Err(PublishError::Stopped);
         }
+        let message = if broker.options.hooks.sees_publishes() {
+            let Some(message) = unconnected::judge(broker, message, clock.now()).await? else { return Ok(0) };
+            message
+        } else {
+            message
+        };
         let (receivers, filled) = {
             let now = clock.now();
             let outbound = Outbound::new(&message, now);
@@ -271,6 +279,9 @@ impl RunningServer {
             let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now);
             publisher.settle(broker, now);
             publisher.after.wake();
+            if receivers == 0 {
+                unconnected::tell_undelivered(broker, &outbound, now);
+            }
             (receivers, std::mem::take(&mut publisher.after.filled))
         };
         if !filled.is_empty()
@@ -336,6 +347,9 @@ impl RunningServer {
             messages_dropped: counters.dropped(),
             messages_expired: counters.expired.get(),
             violations: counters.violations.get(),
+            messages_intercepted: counters.intercepted.get(),
+            hook_panics: counters.hook_panics.get(),
+            hook_timeouts: counters.hook_timeouts.get(),
         }
     }
 

@@ -40,4 +40,10 @@ pub struct Stats {
     /// Sum of the connections that ended because the client broke the protocol, or a load balancer in front of it that of
     /// its header.
     pub violations: u64,
+    /// Sum of the messages that hooks dropped or refused, for all their receivers or for one.
+    pub messages_intercepted: u64,
+    /// Sum of the hooks that panicked, each of which ended the connection that it was about.
+    pub hook_panics: u64,
+    /// Sum of the hooks that did not decide within the [time-out](crate::ServerOptions::hook_timeout).
+    pub hook_timeouts: u64,
 }

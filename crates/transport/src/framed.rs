@@ -47,17 +47,32 @@ pub struct Framed {
     max_packet: u32,
     /// Whether bytes may still wait inside the stream.
     unflushed: bool,
+    /// Whether large payloads are copied into the output.
+    copies: bool,
 }
 
 impl Framed {
     /// Finds packets of at most `max_packet` bytes, fixed header included, in `stream`.
     pub const fn new(stream: Stream, max_packet: u32) -> Self {
-        Self { stream, tail: Vec::new(), tail_start: 0, output: Output::new(), max_packet, unflushed: false }
+        Self {
+            stream,
+            tail: Vec::new(),
+            tail_start: 0,
+            output: Output::new(),
+            max_packet,
+            unflushed: false,
+            copies: false,
+        }
     }
 
     /// Changes the largest packet in bytes, fixed header included. Counts from the next packet that is handled.
     pub const fn set_max_packet(&mut self, max_packet: u32) {
         self.max_packet = max_packet;
+    }
+
+    /// Copies large payloads into the [output](Self::out) from now on, so that whole packets are found there.
+    pub const fn copy_payloads(&mut self) {
+        self.copies = true;
     }
 
     /// Who is at the other end.
@@ -367,6 +382,9 @@ impl gantline_protocol::Output for Framed {
     }
 
     fn share(&mut self, payload: &Bytes) {
+        if self.copies {
+            return self.out().extend_from_slice(payload);
+        }
         self.push_shared(payload.clone());
     }
 }

@@ -46,6 +46,12 @@ impl Session {
         self.incoming.trim();
     }
 
+    /// Gives up the messages that are not to be sent again, and returns them in send order. Not for use while a connection
+    /// has the session. The ids of those with QoS 2 stay in use until the peer has released them.
+    pub fn withdraw(&mut self, keep: impl Fn(&Outbound) -> bool) -> Vec<Outbound> {
+        self.outgoing.withdraw(keep)
+    }
+
     /// Forgets all flows; returns the messages that the peer has not completely acknowledged, in send order.
     ///
     /// Receipts of connections that used this session stay invalid.

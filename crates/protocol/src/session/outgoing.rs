@@ -259,6 +259,11 @@ impl Outgoing {
         Some(message)
     }
 
+    /// Takes out all messages but those to be kept, in order, as [`remove_unless`](Self::remove_unless).
+    pub(crate) fn withdraw(&mut self, keep: impl Fn(&Outbound) -> bool) -> Vec<Outbound> {
+        self.in_order().into_iter().filter_map(|id| self.remove_unless(id, &keep)).collect()
+    }
+
     /// Takes all publishes out, in order. Ids go on where they were.
     pub(crate) fn take(&mut self) -> Vec<Lost> {
         let order = self.in_order();

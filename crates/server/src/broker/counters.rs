@@ -19,6 +19,9 @@ pub(crate) struct Counters {
     pub(crate) expired: Counter,
     pub(crate) store_failures: Counter,
     pub(crate) violations: Counter,
+    pub(crate) intercepted: Counter,
+    pub(crate) hook_panics: Counter,
+    pub(crate) hook_timeouts: Counter,
 }
 
 /// A sum that only grows. It orders nothing.

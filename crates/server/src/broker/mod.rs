@@ -34,6 +34,7 @@ mod timers;
 pub(crate) mod unsaved;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -52,10 +53,13 @@ use self::slot::ClientSlot;
 use self::subscriptions::{Subscriber, Subscriptions};
 use self::unsaved::Unsaved;
 use crate::events::Announcer;
+use crate::hooks::ClientContext;
 use crate::options::ServerOptions;
 
+/// What publishes the will of a client.
+type WillHook = Box<dyn Fn(Outbound, &Arc<ClientSlot>, Arc<ClientContext>) + Send + Sync>;
+
 /// What all connections of a server share.
-#[derive(Debug)]
 pub(crate) struct Broker {
     pub(crate) options: ServerOptions,
     pub(crate) clients: Clients,
@@ -67,6 +71,8 @@ pub(crate) struct Broker {
     pub(crate) alarms: Alarms,
     pub(crate) counters: Counters,
     pub(crate) events: Announcer,
+    /// Publishes wills where hooks are asked about messages.
+    pub(crate) will_hook: OnceLock<WillHook>,
     /// The subscribers in this process, which have no client id.
     locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
     budget: Arc<Budget>,
@@ -90,6 +96,7 @@ impl Broker {
             alarms: Alarms::default(),
             counters: Counters::default(),
             events: Announcer::new(),
+            will_hook: OnceLock::new(),
             next_key: AtomicUsize::new(1),
             retained_alarm: AtomicU64::new(u64::MAX),
         }
@@ -129,5 +136,11 @@ impl Broker {
     /// How many bytes wait in mailboxes, roughly.
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.budget.drawn()
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("clients", &self.clients).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@
 //! message of the application are frames already. Relates to: [`Publisher`](super::publish::Publisher). Leaves out: who
 //! receives it.
 
-use gantline_protocol::{Frame, Head, Moment, Outbound, PublishRef, QoS, SubscriptionIds};
+use gantline_protocol::{Frame, Head, Message, Moment, Outbound, PublishRef, QoS, SubscriptionIds};
 
 /// A message on its way through the broker.
 #[derive(Debug)]
@@ -78,6 +78,24 @@ impl<'a> Publication<'a> {
     /// Whether the payload is empty, which clears a retained message.
     pub(crate) const fn is_empty(&self) -> bool {
         self.payload_len == 0
+    }
+
+    /// The payload.
+    pub(crate) fn payload(&self) -> &[u8] {
+        match self.source {
+            Source::Packet(packet) => packet.payload,
+            Source::Message(message) => message.frame.payload(),
+        }
+    }
+
+    /// The whole message, copied.
+    pub(crate) fn to_message(&self, now: Moment) -> Message {
+        match self.source {
+            Source::Packet(packet) => packet.to_message(),
+            Source::Message(message) => {
+                message.frame.to_message(self.qos, self.retain, message.remaining(now), &[])
+            }
+        }
     }
 
     /// Whether at QoS 0 it can be finished now: there is nothing to count down, and the copy is worth it.

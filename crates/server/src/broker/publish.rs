@@ -409,17 +409,19 @@ impl Broker {
         self.subscriptions.read().group(id).cloned()
     }
 
-    /// Publishes a message at once and wakes those who get it; nobody is waited for. Not for use under a lock.
+    /// Publishes a message at once and wakes those who get it; nobody is waited for. Returns how many receivers there are.
+    /// Not for use under a lock.
     pub(crate) fn publish_message(
         &self,
         message: &Outbound,
         publisher: Option<&Arc<ClientSlot>>,
         now: Moment,
-    ) {
+    ) -> usize {
         let mut publisher = Publisher::new(publisher);
-        publisher.publish(self, &mut Publication::of_message(message), now);
+        let receivers = publisher.publish(self, &mut Publication::of_message(message), now);
         publisher.settle(self, now);
         publisher.after.wake();
+        receivers
     }
 }
 

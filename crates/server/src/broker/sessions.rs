@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use gantline_protocol::{Limits, Moment, Outbound, QoS, ReasonCode, Will};
+use gantline_protocol::{Limits, Moment, Outbound, QoS, ReasonCode, TopicFilter, Will};
 
 use super::Broker;
 use super::alarms::{Alarm, Due, FARTHEST_ALARM};
@@ -20,6 +20,7 @@ use super::session::ClientSession;
 use super::shared::Origin;
 use super::slot::{Claim, ClientSlot, Order, PendingWill, Profile, State};
 use crate::events::ServerEvent;
+use crate::hooks::ClientContext;
 
 /// A session while it is lent, as the queue hands it out.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) limits: &'a Limits,
     /// The most seconds that the session may outlive the connection.
     pub(crate) session_expiry_max: u32,
+    /// The client as hooks see it, if there are any.
+    pub(crate) client: Option<&'a Arc<ClientContext>>,
 }
 
 impl Broker {
@@ -125,11 +128,11 @@ impl Broker {
             // A will that is not due yet is cancelled by coming back [MQTT-3.1.3-9], and the end of the session makes
             // it due.
             let left = state.will.take().filter(|_| terms.clean_start);
-            state.will = terms.will.map(PendingWill::new);
+            state.will = terms.will.map(|will| PendingWill::new(will, terms.client));
             (state.epoch, relaid, left)
         });
         slot.mailbox.open(self.options.connected_limits(), epoch);
-        slot.set_profile(Profile::of(terms.limits, epoch));
+        slot.set_profile(Profile::of(terms.limits, epoch, self.options.hooks.deliver.is_some()));
         slot.set_silence(u32::from(terms.limits.keep_alive) * 1500);
         slot.hear(now);
         self.set_alarm(slot, epoch, Due::KeepAlive, slot.given_up(), now);
@@ -137,7 +140,7 @@ impl Broker {
             self.outdate_routes_to(slot);
         }
         if let Some(will) = left_will {
-            self.publish_message(&will.due_at(now), Some(slot), now);
+            self.publish_will(*will, slot, now);
         }
         existed && !terms.clean_start
     }
@@ -196,7 +199,7 @@ impl Broker {
         }
         wake(next);
         if let Some(will) = will {
-            self.publish_message(&will.due_at(now), Some(slot), now);
+            self.publish_will(*will, slot, now);
         }
         if ends || ending == Ending::Unused {
             // Unless there is a session, or somebody who waits for one.
@@ -217,7 +220,7 @@ impl Broker {
         });
         self.set_alarm(slot, epoch, Due::Will, later, now);
         if let Some(will) = will {
-            self.publish_message(&will.due_at(now), Some(slot), now);
+            self.publish_will(*will, slot, now);
         }
     }
 
@@ -241,6 +244,27 @@ impl Broker {
             tracing::debug!(client = %slot.id(), "the session has expired");
             self.take_back(slot, loan.session, Ending::WithWill, 0, now);
         }
+    }
+
+    fn publish_will(&self, will: PendingWill, slot: &Arc<ClientSlot>, now: Moment) {
+        let sender = will.sender.clone();
+        let message = will.due_at(now);
+        match (self.will_hook.get(), sender) {
+            (Some(publish), Some(sender)) => publish(message, slot, sender),
+            _ => {
+                self.publish_message(&message, Some(slot), now);
+            }
+        }
+    }
+
+    /// Forgets what waits for a client and matches none of its subscriptions any more.
+    pub(crate) fn withdraw_queued(&self, slot: &Arc<ClientSlot>) {
+        let filters: Vec<TopicFilter> =
+            slot.with_state(|state| state.subscriptions.keys().cloned().collect());
+        let withdrawn = slot.mailbox.extract(|message| !is_wanted(&filters, message));
+        let count = withdrawn.len() as u64;
+        drop(withdrawn);
+        self.counters.intercepted.add(count);
     }
 
     /// Sets an alarm for a client, or an earlier one that leads to this one.
@@ -297,12 +321,12 @@ impl State {
 }
 
 impl PendingWill {
-    fn new(will: &Will) -> Box<Self> {
+    fn new(will: &Will, sender: Option<&Arc<ClientContext>>) -> Box<Self> {
         // The Message Expiry Interval counts from when the will is published.
         let expiry = will.properties.message_expiry_interval;
         let message = Outbound { expires: Moment::NEVER, ..Outbound::new(&will.message(), Moment::ZERO) };
         let delay = will.properties.will_delay_interval.unwrap_or(0);
-        Box::new(Self { message, expiry, delay, due: Moment::NEVER })
+        Box::new(Self { message, expiry, delay, due: Moment::NEVER, sender: sender.cloned() })
     }
 
     /// The message, published now.
@@ -310,6 +334,11 @@ impl PendingWill {
         let expires = self.expiry.map_or(Moment::NEVER, |seconds| now.plus_secs(seconds));
         Outbound { expires, ..self.message }
     }
+}
+
+/// Whether one of these filters matches the topic of a message.
+pub(crate) fn is_wanted(filters: &[TopicFilter], message: &Outbound) -> bool {
+    filters.iter().any(|filter| filter.matches(message.frame.topic()))
 }
 
 fn wake(waker: Option<Waker>) {

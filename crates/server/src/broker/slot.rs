@@ -19,6 +19,7 @@ use gantline_transport::{Budget, Mailbox, MailboxLimits};
 use super::patience::Patience;
 use super::session::ClientSession;
 use super::subscriptions::Subscriber;
+use crate::hooks::ClientContext;
 
 /// An order to the task that owns a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) enum Order {
     KeepAlive,
     /// Nothing has been published for a while: give memory back.
     Trim,
+    /// Ask the hooks anew what the client may do.
+    Reauthorize,
 }
 
 /// A client id and what stays with it between connections, or a subscriber in this process.
@@ -111,6 +114,8 @@ pub(crate) struct PendingWill {
     pub(crate) delay: u32,
     /// When it is published; [`Moment::NEVER`] as long as there is a connection.
     pub(crate) due: Moment,
+    /// Whose it is, if hooks are to be asked about it.
+    pub(crate) sender: Option<Arc<ClientContext>>,
 }
 
 impl ClientSlot {
@@ -220,7 +225,7 @@ pub(crate) struct Profile {
     pub(crate) connected: bool,
     /// The layout of a PUBLISH.
     pub(crate) has_properties: bool,
-    /// Whether every message needs work when it is sent: topic aliases, or a receiver in this process.
+    /// Whether every message needs work when it is sent: topic aliases, a hook, or a receiver in this process.
     pub(crate) works: bool,
 }
 
@@ -229,14 +234,14 @@ impl Profile {
     pub(crate) const AWAY: Self =
         Self { epoch: 0, max_packet: 0, connected: false, has_properties: false, works: false };
 
-    /// Of a connection with these limits.
-    pub(crate) const fn of(limits: &Limits, epoch: u32) -> Self {
+    /// Of a connection with these limits; `works` if there is a hook to be asked.
+    pub(crate) const fn of(limits: &Limits, epoch: u32, works: bool) -> Self {
         Self {
             epoch,
             max_packet: limits.peer.maximum_packet_size,
             connected: true,
             has_properties: limits.version.has_properties(),
-            works: limits.peer.topic_alias_maximum > 0,
+            works: works || limits.peer.topic_alias_maximum > 0,
         }
     }
 

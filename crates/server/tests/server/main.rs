@@ -13,6 +13,7 @@ mod conformance_5_0;
 mod conformance_5_0_flows;
 mod connect;
 mod events;
+mod hooks;
 mod inflight;
 mod keep_alive;
 mod listening;

@@ -27,7 +27,7 @@ impl Receiver {
     fn new(broker: &Broker, connect: &Connect, filters: &[(&str, QoS)]) -> Self {
         let slot = Arc::new(broker.new_slot(ClientId::from_random(1)));
         slot.mailbox.open(broker.options.connected_limits(), 1);
-        slot.set_profile(Profile::of(&Limits::for_server(connect, &Offer::default()), 1));
+        slot.set_profile(Profile::of(&Limits::for_server(connect, &Offer::default()), 1, false));
         for (filter, qos) in filters {
             let options = SubscriptionOptions::default().maximum_qos(*qos);
             broker.subscribe(&slot, &TopicFilter::new(*filter).unwrap(), options, None);
@@ -241,7 +241,7 @@ fn a_receiver_of_another_layout_than_the_run_gets_what_follows() {
     // It comes back with another version, which the routes are told of.
     receiver.slot.mailbox.open(broker.options.connected_limits(), 2);
     let limits = Limits::for_server(&Connect::default(), &Offer::default());
-    receiver.slot.set_profile(Profile::of(&limits, 2));
+    receiver.slot.set_profile(Profile::of(&limits, 2, false));
     broker.outdate_routes_to(&receiver.slot);
     publish(&mut publisher, &broker, "t", "2", QoS::AtMostOnce);
     settle(&mut publisher, &broker);

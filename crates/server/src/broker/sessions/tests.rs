@@ -37,7 +37,13 @@ fn visit(broker: &Broker, id: &str, keep_alive: u16, expiry: u32, now: Moment) -
     broker.begin(
         &slot,
         &mut session,
-        &Terms { clean_start: false, will: None, limits: &limits, session_expiry_max: u32::MAX },
+        &Terms {
+            clean_start: false,
+            will: None,
+            limits: &limits,
+            session_expiry_max: u32::MAX,
+            client: None,
+        },
         now,
     );
     broker.take_back(&slot, session, Ending::WithWill, expiry, now);

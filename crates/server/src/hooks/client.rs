@@ -1,0 +1,77 @@
+//! Who a hook is about: a client, as its connection knows it.
+//!
+//! Relates to: the [connection validator](crate::Server::validate_connections), which sees more of CONNECT. Leaves out:
+//! what the client does.
+
+use std::fmt;
+use std::sync::Arc;
+
+use gantline_protocol::{ClientId, ProtocolVersion};
+use gantline_transport::PeerInfo;
+
+/// A client that is connected, or was when it left its will.
+#[derive(Debug)]
+pub struct ClientContext {
+    client_id: ClientId,
+    user_name: Option<String>,
+    version: ProtocolVersion,
+    peer: Arc<PeerInfo>,
+}
+
+impl ClientContext {
+    pub(crate) const fn new(
+        client_id: ClientId,
+        user_name: Option<String>,
+        version: ProtocolVersion,
+        peer: Arc<PeerInfo>,
+    ) -> Self {
+        Self { client_id, user_name, version, peer }
+    }
+
+    /// The client id, be it sent, made by the server or given by the validator.
+    pub const fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    /// The user name of CONNECT.
+    pub fn user_name(&self) -> Option<&str> {
+        self.user_name.as_deref()
+    }
+
+    /// The version of MQTT.
+    pub const fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// The other end: its address, the transport, its TLS certificate.
+    pub const fn peer(&self) -> &Arc<PeerInfo> {
+        &self.peer
+    }
+}
+
+impl fmt::Display for ClientContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.client_id, f)
+    }
+}
+
+/// Whose message it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Sender<'a> {
+    /// This client published it.
+    Client(&'a Arc<ClientContext>),
+    /// It is the will of this client, whose connection is over.
+    Will(&'a Arc<ClientContext>),
+    /// The application published it, or the server itself.
+    Server,
+}
+
+impl<'a> Sender<'a> {
+    /// The client, if there is one.
+    pub const fn client(self) -> Option<&'a Arc<ClientContext>> {
+        match self {
+            Self::Client(client) | Self::Will(client) => Some(client),
+            Self::Server => None,
+        }
+    }
+}

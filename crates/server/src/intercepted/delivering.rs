@@ -1,0 +1,104 @@
+//! Messages on their way to a client about which a hook is asked.
+//!
+//! Relates to: `exchange.rs`, which sends them where there is no such hook. Leaves out: what they were taken from.
+
+use std::task::{Context, Poll};
+
+use gantline_protocol::{Moment, NotSent, Outbound, Output, QoS};
+
+use super::closed;
+use crate::exchange::{End, Exchange};
+use crate::hooks::{Asked, DeliveryAttempt, Outcome, Undecided, ask};
+
+impl Exchange {
+    /// Takes messages that are to be asked about before they are sent.
+    pub(crate) fn intercept_deliveries(&mut self, messages: impl Iterator<Item = Outbound>) {
+        if let Some(interception) = &mut self.interception {
+            interception.outgoing.extend(messages);
+        }
+    }
+
+    /// Sends messages as far as hooks have decided about them. Returns whether something was done.
+    ///
+    /// # Errors
+    ///
+    /// The connection ends.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Moment,
+        cx: &mut Context<'_>,
+        out: &mut impl Output,
+    ) -> Result<bool, End> {
+        let Some(interception) = &mut self.interception else { return Ok(false) };
+        let (mut expired, mut refused, mut intercepted, mut sent) = (0, 0, 0, 0);
+        while let Some(message) = interception.outgoing.front() {
+            if interception.delivering.is_none() {
+                if message.is_expired(now) {
+                    interception.outgoing.pop_front();
+                    expired += 1;
+                    continue;
+                }
+                if message.qos != QoS::AtMostOnce && self.machine.quota() == 0 {
+                    // They wait where others can be counted against the bounds.
+                    let (once, kept) = interception
+                        .outgoing
+                        .drain(..)
+                        .partition::<Vec<_>, _>(|message| message.qos == QoS::AtMostOnce);
+                    self.slot.mailbox.put_back(kept.into_iter());
+                    interception.outgoing.extend(once);
+                    continue;
+                }
+            }
+            let decided = match &mut interception.delivering {
+                Some(waiting) => {
+                    let Poll::Ready(decided) = waiting.poll(cx) else { break };
+                    interception.delivering = None;
+                    decided
+                }
+                None => match interception.hooks.deliver.as_ref() {
+                    None => Ok(Outcome::Forward),
+                    Some(deliver) => {
+                        let attempt = DeliveryAttempt { receiver: &interception.client, message, now };
+                        match ask(cx.waker(), interception.limit, || deliver(&attempt)) {
+                            Asked::Decided(outcome) => Ok(outcome),
+                            Asked::Panicked => Err(Undecided::Panicked),
+                            Asked::Waits(waiting) => {
+                                interception.delivering = Some(waiting);
+                                break;
+                            }
+                        }
+                    }
+                },
+            };
+            let outcome = interception.decided(&self.broker, decided, || Outcome::Drop)?;
+            let Some(message) = interception.outgoing.pop_front() else { break };
+            let message = match outcome {
+                Outcome::Forward => message,
+                Outcome::Replace(other) if other.check().is_ok() => Outbound {
+                    subscription_ids: message.subscription_ids,
+                    tag: message.tag,
+                    ..Outbound::new(&other, now)
+                },
+                Outcome::Close(reason) => return Err(closed(reason)),
+                Outcome::Replace(_) | Outcome::Drop | Outcome::Refuse(_) => {
+                    intercepted += 1;
+                    continue;
+                }
+            };
+            sent += 1;
+            match self.machine.publish(now, message, out) {
+                Ok(()) => {}
+                Err(NotSent::NoQuota(message)) => {
+                    interception.outgoing.push_front(message);
+                    break;
+                }
+                // [MQTT-3.1.2-25]: as if it had been sent.
+                Err(_) => refused += 1,
+            }
+        }
+        self.broker.counters.intercepted.add(intercepted);
+        self.broker.counters.expired.add(expired);
+        self.count_refused(refused);
+        Ok(sent > 0)
+    }
+}
