@@ -50,7 +50,8 @@ pub enum Hook {
 }
 
 impl Hook {
-    fn register(self, server: Server) -> Server {
+    /// Gives it to a server.
+    pub fn register(self, server: Server) -> Server {
         match self {
             Self::Absent => server,
             Self::Sync => server.intercept_publishes(|_: &PublishAttempt<'_>| Outcome::Forward),

@@ -131,15 +131,22 @@ impl Interception {
         self.hooks.inspect.is_some()
     }
 
+    /// Asks about a message of the client. `None`: go on as if there were no hook.
     #[inline]
     fn ask_publish(
         &self,
         publication: &mut Publication<'_>,
         now: Moment,
         waker: &Waker,
-    ) -> Asked<Outcome<Message>> {
-        let sender = Sender::Client(&self.client);
-        ask(waker, self.limit, || self.hooks.judge_publish(sender, Some(&self.permits), publication, now))
+    ) -> Option<Asked<Outcome<Message>>> {
+        let (hooks, sender) = (&*self.hooks, Sender::Client(&self.client));
+        if !hooks.judges_publishes() {
+            return None;
+        }
+        match ask(waker, self.limit, || hooks.judge_publish(sender, Some(&self.permits), publication, now)) {
+            Asked::Decided(Outcome::Forward) => None,
+            asked => Some(asked),
+        }
     }
 
     pub(crate) fn ask_subscription(
@@ -178,7 +185,7 @@ impl Interception {
         self.paused = Some(Paused::Unsubscribe { waiting, filter, unsubscribing });
     }
 
-    /// Publishes a message of the client as hooks want it. `None` if that takes its time; the receipt is then kept.
+    /// Does with a message of the client what hooks want. `None` if that takes its time; the receipt is then kept.
     ///
     /// # Errors
     ///
@@ -192,21 +199,34 @@ impl Interception {
         now: Moment,
         waker: &Waker,
     ) -> Result<Option<ReasonCode>, End> {
-        if !self.hooks.sees_publishes() {
-            return self.hand_on(broker, publishing, publication, now).map(Some);
-        }
         match self.ask_publish(publication, now, waker) {
-            Asked::Decided(Outcome::Forward) => self.hand_on(broker, publishing, publication, now).map(Some),
-            Asked::Decided(outcome) => {
+            None => self.hand_on(broker, publishing, publication, now).map(Some),
+            Some(Asked::Decided(outcome)) => {
                 self.carry_out(broker, publishing, publication, outcome, now).map(Some)
             }
-            Asked::Waits(waiting) => {
+            Some(Asked::Waits(waiting)) => {
                 let message = publication.outbound(publication.qos, publication.retain, None);
                 self.paused = Some(Paused::Publish { waiting, message, receipt });
                 Ok(None)
             }
-            Asked::Panicked => Err(self.panicked(broker)),
+            Some(Asked::Panicked) => Err(self.panicked(broker)),
         }
+    }
+
+    /// Tells that a message of the client had no receiver.
+    ///
+    /// # Errors
+    ///
+    /// The hook panicked, and with that the connection is over.
+    #[cold]
+    fn tell_undelivered(
+        &self,
+        broker: &Broker,
+        publication: &Publication<'_>,
+        now: Moment,
+    ) -> Result<(), End> {
+        let told = self.hooks.tell_undelivered(Sender::Client(&self.client), publication, now);
+        if told { Ok(()) } else { Err(self.panicked(broker)) }
     }
 
     #[cold]
@@ -256,10 +276,8 @@ impl Interception {
         now: Moment,
     ) -> Result<ReasonCode, End> {
         let reason = publishing.publish(broker, &self.slot, publication, now);
-        if reason == ReasonCode::NoMatchingSubscribers
-            && !self.hooks.tell_undelivered(Sender::Client(&self.client), publication, now)
-        {
-            return Err(self.panicked(broker));
+        if reason == ReasonCode::NoMatchingSubscribers {
+            self.tell_undelivered(broker, publication, now)?;
         }
         Ok(reason)
     }

@@ -63,7 +63,12 @@ impl Hooks {
 
     /// Whether a message that is published concerns a hook.
     pub(crate) const fn sees_publishes(&self) -> bool {
-        self.publish.is_some() || self.authorize.is_some() || self.undelivered.is_some()
+        self.judges_publishes() || self.undelivered.is_some()
+    }
+
+    /// Whether a hook decides about a message that is published.
+    pub(crate) const fn judges_publishes(&self) -> bool {
+        self.publish.is_some() || self.authorize.is_some()
     }
 
     /// What is to become of a message: permission first, then the interceptor. `permits` are what its client may publish
