@@ -57,7 +57,7 @@ pub use gantline_transport::KeyPassword;
 pub use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity, TlsServerOptions};
 #[cfg(feature = "websocket")]
 #[doc(no_inline)]
-pub use gantline_transport::{WebSocketClientOptions, WebSocketServerOptions};
+pub use gantline_transport::{WebSocketClientOptions, WebSocketRequest, WebSocketServerOptions};
 
 #[cfg(feature = "client")]
 pub use gantline_client as client;
