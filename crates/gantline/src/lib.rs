@@ -9,7 +9,7 @@
 //! * `server` (feature `server`): [`Server`], to embed into an application;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
-//! The feature `tls`, on by default, adds `mqtts://` to both. `pfx` adds PKCS#12 files and keys with a password to it,
+//! The feature `tls`, on by default, adds `mqtts://` to both, `websocket` adds `ws://`, both together `wss://`. `pfx` adds PKCS#12 files and keys with a password to it,
 //! `system-roots` the CAs of the system, and `aws-iot` the client's options for AWS IoT Core.
 //!
 //! ```no_run
@@ -37,8 +37,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `memory://` is
-//! within the process.
+//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `ws://` and `wss://` WebSocket,
+//! `unix://` a Unix socket, `memory://` is within the process.
 
 pub use gantline_protocol as protocol;
 #[doc(no_inline)]
@@ -88,6 +88,8 @@ mod pages {
     struct ServerGuide;
     #[doc = include_str!("../../../docs/guide/tls.md")]
     struct TlsGuide;
+    #[doc = include_str!("../../../docs/guide/websocket.md")]
+    struct WebSocketGuide;
     #[doc = include_str!("../../../docs/guide/aws-iot.md")]
     struct AwsIotGuide;
 }
