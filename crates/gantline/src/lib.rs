@@ -7,6 +7,7 @@
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
+//! * `web` (feature `web`): `MqttEndpoint`, which puts the server on a route of axum or hyper;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
 //! The feature `tls`, on by default, adds `mqtts://` to both, `websocket` adds `ws://`, both together `wss://`. `pfx` adds PKCS#12 files and keys with a password to it,
@@ -76,6 +77,9 @@ pub use gantline_storage_file as storage_file;
 #[cfg(feature = "storage-file")]
 #[doc(no_inline)]
 pub use gantline_storage_file::FileStore;
+
+#[cfg(feature = "web")]
+pub use gantline_web as web;
 
 /// The programs of the README and the guides, compiled.
 #[cfg(all(doctest, feature = "client", feature = "server"))]
