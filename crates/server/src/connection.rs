@@ -302,6 +302,8 @@ pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Ad
         }
         let ignore = |_: &[u8], _: &mut Vec<u8>| Turn::Continue;
         while poll_fn(|cx| framed.poll_read_turn(cx, ignore)).await.is_ok() {}
+        // WebSocket was closed by both now, TLS below it was not.
+        let _ = framed.close().await;
     };
     // Whoever does not close in time is closed by us.
     let _ = timeout(limit, closed).await;
