@@ -1,7 +1,8 @@
-//! MQTT on a web server: one port for pages, an API that publishes, and MQTT over WebSocket on `/mqtt`; MQTT over TCP beside it.
+//! MQTT on a web server: one port for pages, an API that publishes, and MQTT over WebSocket on `/mqtt`; MQTT over TCP
+//! beside it.
 //!
-//! `cargo run --example axum_server` talks to itself and ends. `cargo run --example axum_server -- 127.0.0.1:8080` goes on, and
-//! `http://127.0.0.1:8080/` shows what is said.
+//! `cargo run --example axum_server` talks to itself and ends. `cargo run --example axum_server -- 127.0.0.1:8080` goes
+//! on, and `http://127.0.0.1:8080/` shows what is said.
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 

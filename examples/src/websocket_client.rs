@@ -1,7 +1,8 @@
-//! A client over WebSocket, with what gateways in front of a server may ask for: headers, a cookie, a user name and password.
+//! A client over WebSocket, with what gateways in front of a server may ask for: headers, a cookie, a user name and
+//! password.
 //!
-//! `cargo run --example websocket_client` brings a server along that asks for all of it; or, with a server that is there:
-//! `cargo run --example websocket_client -- broker.example:8080/mqtt`
+//! `cargo run --example websocket_client` brings a server along that asks for all of it; or, with a server that is
+//! there: `cargo run --example websocket_client -- broker.example:8080/mqtt`
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 

@@ -1,7 +1,7 @@
 //! The flags of TLS for whatever connects to a broker.
 //!
-//! Relates to: `gantline::TlsClientOptions`, which they set and which says more; `tls.rs`, the flags of the other end. Leaves
-//! out: whether the URL is one of TLS.
+//! Relates to: `gantline::TlsClientOptions`, which they set and which says more; `tls.rs`, the flags of the other end.
+//! Leaves out: whether the URL is one of TLS.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,8 @@ use gantline::{Certificates, PrivateKey, TlsClientOptions};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct ClientTls {
-    /// Trust the CAs in this file, PEM or DER, and no others; for mqtts:// and wss:// URLs [default: the CAs of Mozilla]
+    /// Trust the CAs in this file, PEM or DER, and no others; for mqtts:// and wss:// URLs [default: the CAs of
+    /// Mozilla]
     #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
 

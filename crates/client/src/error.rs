@@ -85,8 +85,8 @@ pub enum ConnectStage {
     Credentials,
     /// The name is resolved and the transport set up.
     Transport,
-    /// The same through the [proxy](crate::ConnectOptions::proxy) of the options. A proxy of another kind may wait for more,
-    /// as the server behind it may.
+    /// The same through the [proxy](crate::ConnectOptions::proxy) of the options. A proxy of another kind may wait for
+    /// more, as the server behind it may.
     Proxy,
     /// CONNECT was sent, or AUTH.
     Answer,
@@ -100,7 +100,7 @@ impl fmt::Display for ConnectStage {
             Self::Credentials => "our credentials provider did not answer",
             Self::Transport => "the host did not answer",
             Self::Proxy => {
-                "neither the proxy nor the server behind it answered; check that the proxy is of the kind that its URL says"
+                "neither the proxy nor the server behind it answered; check that the proxy is of the kind of its URL"
             }
             Self::Answer => "the server did not answer CONNECT",
             Self::Authentication => "our authentication method did not finish its step",

@@ -10,8 +10,9 @@
 //! * `web` (feature `web`): `MqttEndpoint`, which puts the server on a route of axum or hyper;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
-//! The feature `tls`, on by default, adds `mqtts://` to both, `websocket` adds `ws://`, both together `wss://`. `pfx` adds PKCS#12 files and keys with a password to it,
-//! `system-roots` the CAs of the system, and `aws-iot` the client's options for AWS IoT Core.
+//! The feature `tls`, on by default, adds `mqtts://` to both, `websocket` adds `ws://`, both together `wss://`. `pfx`
+//! adds PKCS#12 files and keys with a password to TLS, `system-roots` the CAs of the system, and `aws-iot` the client's
+//! options for AWS IoT Core.
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")]
@@ -38,8 +39,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `ws://` and `wss://` WebSocket,
-//! `unix://` a Unix socket, `memory://` is within the process.
+//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `ws://` and `wss://`
+//! WebSocket, `unix://` a Unix socket, `memory://` is within the process.
 
 pub use gantline_protocol as protocol;
 #[doc(no_inline)]

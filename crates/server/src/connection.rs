@@ -293,8 +293,8 @@ impl Future for Running {
     }
 }
 
-/// Writes what is left, closes every layer, and waits for the peer to close: a socket that is closed while something is unread may take the
-/// goodbye back from the network.
+/// Writes what is left, closes every layer, and waits for the peer to close: a socket that is closed while something is
+/// unread may take the goodbye back from the network.
 pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
     let closed = async {
         if framed.close().await.is_err() {

@@ -100,9 +100,9 @@ impl fmt::Display for Scheme {
 /// | `memory://name` | inside this process |
 ///
 /// All but `unix` may carry `user:password@`, percent-encoded where a character would be ambiguous. `Display` gives the
-/// canonical URL, fit for logs: the port is always there, credentials never are, and instead of the query of `ws://` and
-/// `wss://` it shows `?***`, because there stand tokens and signatures; [`path`](Self::path) has it. Two addresses are equal
-/// if they mean the same, credentials and query included.
+/// canonical URL, fit for logs: the port is always there, credentials never are, and instead of the query of `ws://`
+/// and `wss://` it shows `?***`, because there stand tokens and signatures; [`path`](Self::path) has it. Two addresses
+/// are equal if they mean the same, credentials and query included.
 ///
 /// ```
 /// use gantline_transport::Address;

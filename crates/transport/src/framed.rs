@@ -152,8 +152,8 @@ impl Framed {
         self.stream.poll_shutdown(cx)
     }
 
-    /// Whether [`close`](Self::close) has something to say that would be lost if this were dropped: output that waits, or the
-    /// last word of a layer such as TLS.
+    /// Whether [`close`](Self::close) has something to say that would be lost if this were dropped: output that waits,
+    /// or the last word of a layer such as TLS.
     pub fn has_last_words(&self) -> bool {
         self.pending_out() > 0 || !self.stream.writes_through()
     }

@@ -1,8 +1,8 @@
 //! The endpoint: from a request for an upgrade to a connection of the server.
 //!
-//! Relates to: [`WebSocketServerOptions::answer`], which judges the request, and [`RunningServer::serve`], which gets the
-//! connection. Leaves out: waiting. A request is answered at once, and a task waits for the upgrade, which comes when the web
-//! server has sent the answer, or not at all when that connection breaks.
+//! Relates to: [`WebSocketServerOptions::answer`], which judges the request, and [`RunningServer::serve`], which gets
+//! the connection. Leaves out: waiting. A request is answered at once, and a task waits for the upgrade, which comes
+//! when the web server has sent the answer, or not at all when that connection breaks.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -24,9 +24,10 @@ use tower_service::Service;
 /// Cheap to clone. It holds a handle of the server, which so lives as long as the routes do; after
 /// [`shutdown`](RunningServer::shutdown), connections are closed as soon as they are upgraded.
 ///
-/// As a tower service it answers every request, whatever its path and method: what is not a request for MQTT over WebSocket is told
-/// what it should be (400, 403, 405, 426). The address of the client is taken from the extensions of the request: a [`SocketAddr`],
-/// or with axum its `ConnectInfo<SocketAddr>`. Without either the server does not know it, which only logs and validators miss.
+/// As a tower service it answers every request, whatever its path and method: what is not a request for MQTT over
+/// WebSocket is told what it should be (400, 403, 405, 426). The address of the client is taken from the extensions of
+/// the request: a [`SocketAddr`], or with axum its `ConnectInfo<SocketAddr>`. Without either the server does not know
+/// it, which only logs and validators miss.
 #[derive(Clone, Debug)]
 pub struct MqttEndpoint {
     server: RunningServer,
@@ -40,8 +41,8 @@ impl MqttEndpoint {
         Self { server: server.clone(), options: Arc::default(), scheme: Scheme::Ws }
     }
 
-    /// An endpoint with options: the sites whose pages may connect, the headers that are kept for those who judge clients, the
-    /// largest message, paths if it stands behind several. The bound of the HTTP head is the web server's.
+    /// An endpoint with options: the sites whose pages may connect, the headers that are kept for those who judge
+    /// clients, the largest message, paths if it stands behind several. The bound of the HTTP head is the web server's.
     ///
     /// # Errors
     ///
@@ -54,15 +55,17 @@ impl MqttEndpoint {
         Ok(Self { options: Arc::new(options), ..Self::new(server) })
     }
 
-    /// Says that the web server speaks TLS, or what stands before it, so that connections count as `wss://`. Default: `ws://`.
+    /// Says that the web server speaks TLS, or what stands before it, so that connections count as `wss://`. Default:
+    /// `ws://`.
     #[must_use]
     pub const fn secure(mut self) -> Self {
         self.scheme = Scheme::Wss;
         self
     }
 
-    /// Answers one request, from this peer, for those who have no tower service. Send the answer as it is: if its status is 101,
-    /// the server gets the connection as soon as it is sent. Needs a tokio runtime, which runs the connection.
+    /// Answers one request, from this peer, for those who have no tower service. Send the answer as it is: if its
+    /// status is 101, the server gets the connection as soon as it is sent. Needs a tokio runtime, which runs the
+    /// connection.
     ///
     /// ```no_run
     /// use std::net::SocketAddr;

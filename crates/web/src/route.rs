@@ -1,7 +1,7 @@
 //! The endpoint as a route of axum.
 //!
-//! Relates to: [`MqttEndpoint`], which does the work. Leaves out: extractors and middleware, which go before it as before any
-//! route.
+//! Relates to: [`MqttEndpoint`], which does the work. Leaves out: extractors and middleware, which go before it as
+//! before any route.
 
 use std::net::SocketAddr;
 
@@ -15,8 +15,8 @@ impl MqttEndpoint {
     /// The endpoint for [`Router::route`](axum::Router::route), with any state. Serve the router with
     /// `into_make_service_with_connect_info::<SocketAddr>()` if the server shall know the addresses of its clients.
     ///
-    /// axum's [`serve`](https://docs.rs/axum/0.8/axum/fn.serve.html) upgrades by itself, and a graceful shutdown of it does not
-    /// wait for connections that were upgraded: shut the MQTT server down as well.
+    /// axum's [`serve`](https://docs.rs/axum/0.8/axum/fn.serve.html) upgrades by itself, and a graceful shutdown of it
+    /// does not wait for connections that were upgraded: shut the MQTT server down as well.
     pub fn route<S: Clone>(self) -> MethodRouter<S> {
         any_service(self)
     }

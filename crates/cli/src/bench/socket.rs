@@ -1,8 +1,8 @@
 //! What carries a connection: a TCP socket, with TLS and WebSocket on top where the URL of the broker wants them.
 //!
-//! It reads and writes like the socket below, blocking or not as that does. Relates to: [`websocket`](super::websocket),
-//! the frames; rustls, which does TLS for our libraries as well, because nobody measures how well a generator encrypts.
-//! Leaves out: what is said.
+//! It reads and writes like the socket below, blocking or not as that does. Relates to:
+//! [`websocket`](super::websocket), the frames; rustls, which does TLS for our libraries as well, because nobody
+//! measures how well a generator encrypts. Leaves out: what is said.
 
 use std::{
     io::{self, Read, Write},

@@ -1,7 +1,7 @@
 //! As much WebSocket as a load generator needs: its handshake, and bytes in and out of frames.
 //!
-//! It shares nothing with the crates of this workspace, for the same reason as [`wire`](super::wire). All frames have the same
-//! mask, since it hides nothing that a generator has. Leaves out: everything that a broker does not need to be
+//! It shares nothing with the crates of this workspace, for the same reason as [`wire`](super::wire). All frames have
+//! the same mask, since it hides nothing that a generator has. Leaves out: everything that a broker does not need to be
 //! held to, such as whether its handshake proves that it has read ours.
 
 use std::io::{self, Read, Write};

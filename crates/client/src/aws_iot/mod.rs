@@ -120,8 +120,9 @@ impl Endpoint {
         }
     }
 
-    /// A URL for WebSocket (`wss`), signed with keys of AWS (Signature Version 4), for a client of somebody else; ours signs
-    /// by itself (`signed_websocket`). AWS accepts it for five minutes from `at`, which is now unless you know better.
+    /// A URL for WebSocket (`wss`), signed with keys of AWS (Signature Version 4), for a client of somebody else; ours
+    /// signs by itself (`signed_websocket`). AWS accepts it for five minutes from `at`, which is now unless you know
+    /// better.
     ///
     /// **The URL is a secret**: who has it can connect as you, until then.
     ///
@@ -147,8 +148,8 @@ impl Endpoint {
         self.region.as_deref().ok_or_else(unknown)
     }
 
-    /// The URL for WebSocket with a custom authorizer, whose [headers](CustomAuthorizer::websocket_headers) go with it, for
-    /// a client of somebody else.
+    /// The URL for WebSocket with a custom authorizer, whose [headers](CustomAuthorizer::websocket_headers) go with it,
+    /// for a client of somebody else.
     pub fn websocket_url(&self) -> String {
         format!("wss://{}{PATH}", self.place())
     }

@@ -22,8 +22,8 @@ impl Endpoint {
         self
     }
 
-    /// Options for WebSocket with keys of AWS (Signature Version 4), port 443. AWS accepts a signature for five minutes, so
-    /// each connect signs anew, with the time that it is then.
+    /// Options for WebSocket with keys of AWS (Signature Version 4), port 443. AWS accepts a signature for five
+    /// minutes, so each connect signs anew, with the time that it is then.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl Endpoint {
         self.signed_websocket_with(move || ready(Ok::<_, Infallible>(credentials.clone())))
     }
 
-    /// As [`signed_websocket`](Self::signed_websocket), with keys that are asked for at each connect, because those of a role
-    /// last for hours only. An error of the provider ends the attempt to connect.
+    /// As [`signed_websocket`](Self::signed_websocket), with keys that are asked for at each connect, because those of
+    /// a role last for hours only. An error of the provider ends the attempt to connect.
     ///
     /// # Errors
     ///

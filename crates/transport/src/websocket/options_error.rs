@@ -42,10 +42,10 @@ pub enum WebSocketOptionsError {
         /// The name.
         name: String,
     },
-    /// The path of the address or of a [`WebSocketRequest`](super::WebSocketRequest) does not begin with `/`, or has a character that HTTP
-    /// does not allow there; percent-encode it.
+    /// The path of the address or of a [`WebSocketRequest`](super::WebSocketRequest) does not begin with `/`, or has a
+    /// character that HTTP does not allow there; percent-encode it.
     #[error(
-        "the path {path:?} cannot be asked for: it has to begin with /, and what is no letter or digit is percent-encoded"
+        "the path {path:?} cannot be asked for: it has to begin with /, and the rest may need percent-encoding"
     )]
     Request {
         /// The path, without the query.

@@ -1,7 +1,7 @@
 //! What a client asks for anew at each connect: a path with its query, and headers.
 //!
-//! Relates to: [`WebSocketClientOptions::request_provider`](super::WebSocketClientOptions::request_provider), which says who is
-//! asked. Leaves out: host and port, which are those of the address.
+//! Relates to: [`WebSocketClientOptions::request_provider`](super::WebSocketClientOptions::request_provider), which
+//! says who is asked. Leaves out: host and port, which are those of the address.
 
 use std::error::Error;
 use std::fmt;
@@ -14,8 +14,8 @@ use super::options_error::WebSocketOptionsError;
 
 /// What one request for an upgrade says beside what the options say. Default: nothing.
 ///
-/// Path and values of headers may be secret: `Debug` does not show the query and the values, and they are erased from memory
-/// at the end.
+/// Path and values of headers may be secret: `Debug` does not show the query and the values, and they are erased from
+/// memory at the end.
 #[derive(Clone, Default)]
 pub struct WebSocketRequest {
     path: Option<Zeroizing<String>>,
@@ -30,8 +30,8 @@ impl WebSocketRequest {
         self
     }
 
-    /// Adds a header, as [`WebSocketClientOptions::header`](super::WebSocketClientOptions::header) does; it replaces headers
-    /// of the options that have the same name.
+    /// Adds a header, as [`WebSocketClientOptions::header`](super::WebSocketClientOptions::header) does; it replaces
+    /// headers of the options that have the same name.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), Zeroizing::new(value.into())));

@@ -135,7 +135,8 @@ impl WebSocketServerOptions {
         self
     }
 
-    /// Whether the options can be used. Listening begins with it; for those who [answer](Self::answer) requests themselves.
+    /// Whether the options can be used. Listening begins with it; for those who [answer](Self::answer) requests
+    /// themselves.
     ///
     /// # Errors
     ///
