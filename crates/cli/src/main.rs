@@ -6,6 +6,8 @@
 
 mod args;
 mod bench;
+#[cfg(feature = "tls")]
+mod client_tls;
 mod descriptors;
 mod listeners;
 mod retained;

@@ -206,7 +206,7 @@ fn failures_say_whose_they_are() {
         (goodbye, "5.0", "DISCONNECT 0x97, quota exceeded"),
         (answer(b""), "3.1.1", "closed the connection"),
         (answer(b"\xd0\x00"), "3.1.1", "waits for CONNACK"),
-        ("ws://127.0.0.1:1".to_owned(), "3.1.1", "not ws://"),
+        ("memory://here".to_owned(), "3.1.1", "not by memory://"),
     ];
     for (url, mqtt, part) in cases {
         let output = bench(&url, &["p2p", "--mqtt", mqtt]);

@@ -3,49 +3,17 @@
 #![cfg(feature = "tls")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
+#[path = "support/folder.rs"]
+mod folder;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
+use folder::{Folder, shown};
 use gantline::{Certificates, Client, ConnectOptions, PrivateKey, TlsClientOptions};
-use gantline_test_support::certificates::{Authority, Identity};
+use gantline_test_support::certificates::Authority;
 use support::{Running, run};
-
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gantline-cli-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        shown(&path)
-    }
-
-    /// Both files of the server; their names.
-    fn serve(&self, identity: &Identity) -> [String; 2] {
-        [self.write("server.pem", &identity.certificate), self.write("server.key", &identity.key)]
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn shown(path: &Path) -> String {
-    path.to_str().expect("a readable path").to_owned()
-}
 
 fn trusting(ca: &Authority) -> TlsClientOptions {
     TlsClientOptions::default().ca(Certificates::pem(ca.pem()))

@@ -89,7 +89,8 @@ async fn attempt(
         }
     };
     let reached = timeout_at(deadline, reach(options, stream)).await;
-    let mut stream = reached.map_err(|_| timed_out(ConnectStage::Transport))??;
+    let stage = if options.proxied { ConnectStage::Proxy } else { ConnectStage::Transport };
+    let mut stream = reached.map_err(|_| timed_out(stage))??;
     let mut request = Zeroizing::new(Vec::with_capacity(ROOM));
     let mut connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start, &credentials);
     connect.properties.authentication_data = data;

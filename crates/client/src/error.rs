@@ -83,8 +83,11 @@ pub enum ConnectError {
 pub enum ConnectStage {
     /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options was asked.
     Credentials,
-    /// The name is resolved and the transport set up, through a proxy if there is one.
+    /// The name is resolved and the transport set up.
     Transport,
+    /// The same through the [proxy](crate::ConnectOptions::proxy) of the options. A proxy of another kind may wait for
+    /// more, as the server behind it may.
+    Proxy,
     /// CONNECT was sent, or AUTH.
     Answer,
     /// The [authentication method](crate::ConnectOptions::authentication) of the options was asked for its next step.
@@ -96,6 +99,9 @@ impl fmt::Display for ConnectStage {
         f.write_str(match self {
             Self::Credentials => "our credentials provider did not answer",
             Self::Transport => "the host did not answer",
+            Self::Proxy => {
+                "neither the proxy nor the server behind it answered; check that the proxy is of the kind of its URL"
+            }
             Self::Answer => "the server did not answer CONNECT",
             Self::Authentication => "our authentication method did not finish its step",
         })

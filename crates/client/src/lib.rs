@@ -71,8 +71,6 @@ pub use gantline_protocol::{
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
-#[cfg(feature = "websocket")]
-pub use gantline_transport::WebSocketClientOptions;
 pub use gantline_transport::{
     Address, Proxy, ProxyFailure, SocksRefusal, Stream, TcpOptions, TlsFailure, TransportError,
     WebSocketFailure, WebSocketInfo, WebSocketOptionsError,
@@ -81,6 +79,8 @@ pub use gantline_transport::{
 pub use gantline_transport::{
     Certificates, PrivateKey, ServerVerification, TlsClientOptions, TlsIdentity, TlsVersion,
 };
+#[cfg(feature = "websocket")]
+pub use gantline_transport::{WebSocketClientOptions, WebSocketRequest};
 
 pub use self::client::Client;
 pub use self::error::{

@@ -41,7 +41,7 @@ pub struct ConnectOptions {
     #[cfg(feature = "websocket")]
     has_websocket: bool,
     /// The address with TLS, if its scheme was left out.
-    #[cfg(feature = "websocket")]
+    #[cfg(all(feature = "tls", feature = "websocket"))]
     secure_websocket: Option<Address>,
     pub(crate) version: ProtocolVersion,
     pub(crate) fallback: Option<ProtocolVersion>,
@@ -277,7 +277,7 @@ impl Default for ConnectOptions {
             tls: false,
             #[cfg(feature = "websocket")]
             has_websocket: false,
-            #[cfg(feature = "websocket")]
+            #[cfg(all(feature = "tls", feature = "websocket"))]
             secure_websocket: None,
             version: ProtocolVersion::default(),
             fallback: None,

@@ -7,10 +7,12 @@
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
+//! * `web` (feature `web`): `MqttEndpoint`, which puts the server on a route of axum or hyper;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
-//! The feature `tls`, on by default, adds `mqtts://` to both. `pfx` adds PKCS#12 files and keys with a password to it,
-//! `system-roots` the CAs of the system, and `aws-iot` the client's options for AWS IoT Core.
+//! The feature `tls`, on by default, adds `mqtts://` to both, `websocket` adds `ws://`, both together `wss://`. `pfx`
+//! adds PKCS#12 files and keys with a password to TLS, `system-roots` the CAs of the system, and `aws-iot` the client's
+//! options for AWS IoT Core.
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")]
@@ -37,8 +39,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `memory://` is
-//! within the process.
+//! A URL picks the transport everywhere: `mqtt://` (or `tcp://`) is TCP, `mqtts://` TLS, `ws://` and `wss://`
+//! WebSocket, `unix://` a Unix socket, `memory://` is within the process.
 
 pub use gantline_protocol as protocol;
 #[doc(no_inline)]
@@ -57,7 +59,7 @@ pub use gantline_transport::KeyPassword;
 pub use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity, TlsServerOptions};
 #[cfg(feature = "websocket")]
 #[doc(no_inline)]
-pub use gantline_transport::{WebSocketClientOptions, WebSocketServerOptions};
+pub use gantline_transport::{WebSocketClientOptions, WebSocketRequest, WebSocketServerOptions};
 
 #[cfg(feature = "client")]
 pub use gantline_client as client;
@@ -77,6 +79,9 @@ pub use gantline_storage_file as storage_file;
 #[doc(no_inline)]
 pub use gantline_storage_file::FileStore;
 
+#[cfg(feature = "web")]
+pub use gantline_web as web;
+
 /// The programs of the README and the guides, compiled.
 #[cfg(all(doctest, feature = "client", feature = "server"))]
 mod pages {
@@ -88,6 +93,8 @@ mod pages {
     struct ServerGuide;
     #[doc = include_str!("../../../docs/guide/tls.md")]
     struct TlsGuide;
+    #[doc = include_str!("../../../docs/guide/websocket.md")]
+    struct WebSocketGuide;
     #[doc = include_str!("../../../docs/guide/aws-iot.md")]
     struct AwsIotGuide;
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use gantline::client::{Proxy, TlsVersion};
+use gantline::client::{ConnectError, ConnectStage, Proxy, TlsVersion};
 use gantline::server::{ClientCertificates, TlsAcceptor};
 use gantline::{
     Certificates, Client, ConnectOptions, Message, PrivateKey, ProtocolVersion, QoS, RunningServer, Server,
@@ -69,6 +69,8 @@ fn routes(ca: &Authority, socks5: &str, http: &str) -> Vec<Route> {
         Route::secure("", "mqtts://localhost:0", tls()).through("TLS through SOCKS5", socks5),
         Route::secure("", "mqtts://localhost:0", tls()).through("TLS through HTTP CONNECT", http),
         Route::plain("", "ws://localhost:0").through("WebSocket through SOCKS5", socks5),
+        Route::plain("", "ws://localhost:0").through("WebSocket through HTTP CONNECT", http),
+        Route::secure("", "wss://localhost:0", tls()).through("secure WebSocket through SOCKS5", socks5),
         Route::secure("", "wss://localhost:0", tls()).through("secure WebSocket through HTTP CONNECT", http),
     ];
     if cfg!(unix) {
@@ -136,6 +138,24 @@ async fn the_same_conversation_goes_over_every_transport_in_every_version() {
         ended.unwrap();
     }
     let versions = ProtocolVersion::ALL.len();
-    assert_eq!((socks5.targets().len(), http.targets().len()), (3 * versions, 3 * versions));
+    assert_eq!((socks5.targets().len(), http.targets().len()), (4 * versions, 4 * versions));
     server.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_wrong_kind_that_waits_is_ended_by_the_connect_timeout() {
+    let limit = Duration::from_millis(200);
+    // Each waits for what the other kind never sends: the end of an HTTP head, more methods of SOCKS5.
+    let [socks5, http] = [TestProxy::socks5(None).await, TestProxy::http(None).await];
+    let swapped = [socks5.url().replace("socks5", "http"), http.url().replace("http", "socks5")];
+    for proxy in swapped {
+        let options = ConnectOptions::new("mqtt://broker.test").unwrap().connect_timeout(limit);
+        let attempt = Client::connect(options.proxy(Proxy::new(&proxy).unwrap()));
+        let error = timeout(DEADLINE, attempt).await.expect("it ends by itself").unwrap_err();
+        let ConnectError::TimedOut { waiting_for: ConnectStage::Proxy, .. } = error else {
+            panic!("{proxy}: {error}")
+        };
+        assert!(error.to_string().contains("check that the proxy is of the kind"), "{error}");
+    }
+    assert!(socks5.targets().is_empty() && http.targets().is_empty());
 }

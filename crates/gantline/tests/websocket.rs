@@ -52,7 +52,7 @@ async fn a_url_needs_no_scheme() {
     client.disconnect().await.unwrap();
 
     let shown = |url: &str| ConnectOptions::websocket(url).unwrap().address().unwrap().to_string();
-    assert_eq!(shown("broker:8000/mqtt?a=b"), "ws://broker:8000/mqtt?a=b");
+    assert_eq!(shown("broker:8000/mqtt?a=b"), "ws://broker:8000/mqtt?***");
     assert_eq!(shown("broker"), "ws://broker:80/");
     assert_eq!(shown("user:secret@broker/mqtt"), "ws://broker:80/mqtt");
     assert_eq!(shown("wss://broker/mqtt"), "wss://broker:443/mqtt");
@@ -165,4 +165,26 @@ async fn a_thousand_half_open_upgrades_neither_block_the_door_nor_outlive_their_
     assert_eq!(begun.elapsed().as_secs(), 5, "the connect time-out");
     assert_eq!(server.stats().connections, 1);
     echo(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_in_the_same_breath_is_answered_and_told_that_the_end_is_one() {
+    let server = Server::new(ServerOptions::default()).start().await.unwrap();
+    let (mut ours, theirs) = memory::pair();
+    server.accept(theirs, &address().unwrap()).unwrap();
+    let request = "GET /mqtt HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+    ours.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(ours.read_u8().await.unwrap());
+    }
+    // One frame, of which the mask changes nothing: CONNECT and DISCONNECT of 3.1.1.
+    ours.write_all(b"\x82\x91\0\0\0\0\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01a\xE0\0").await.unwrap();
+    let mut answer = [0; 10];
+    ours.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"\x82\x04\x20\x02\0\0\x88\x02\x03\xE8", "CONNACK, and CLOSE with code 1000");
+    ours.write_all(b"\x88\x82\0\0\0\0\x03\xE8").await.unwrap();
+    assert_eq!(ours.read(&mut [0]).await.unwrap(), 0);
 }

@@ -98,7 +98,9 @@ impl Connection {
             End::Violated(violation) => tracing::info!(%client, %peer, %violation, "disconnected"),
             end => tracing::debug!(%client, %peer, ?end, "disconnected"),
         }
-        if exchange.end(end, framed.out()) {
+        let speaks = exchange.end(end, framed.out());
+        // Who says goodbye has still asked for what it sent before, the CONNACK of its CONNECT for one.
+        if speaks || matches!(end, End::Left(_)) && framed.has_last_words() {
             let timeout = exchange.broker.options.close_timeout;
             tokio::spawn(farewell(framed, timeout, admission));
         }
@@ -344,8 +346,8 @@ impl Future for Running {
     }
 }
 
-/// Writes what is left and waits for the peer to close: a socket that is closed while something is unread may take the
-/// goodbye back from the network.
+/// Writes what is left, closes every layer, and waits for the peer to close: a socket that is closed while something is
+/// unread may take the goodbye back from the network.
 pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
     let closed = async {
         if framed.close().await.is_err() {
@@ -353,6 +355,8 @@ pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Ad
         }
         let ignore = |_: &[u8], _: &mut Vec<u8>| Turn::Continue;
         while poll_fn(|cx| framed.poll_read_turn(cx, ignore)).await.is_ok() {}
+        // WebSocket was closed by both now, TLS below it was not.
+        let _ = framed.close().await;
     };
     // Whoever does not close in time is closed by us.
     let _ = timeout(limit, closed).await;

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-client", &["gantline-protocol", "gantline-transport"]),
     ("gantline-server", &["gantline-protocol", "gantline-transport"]),
     ("gantline-storage-file", &["gantline-protocol", "gantline-server"]),
+    ("gantline-web", &["gantline-transport", "gantline-server"]),
     (
         "gantline",
         &[
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gantline-client",
             "gantline-server",
             "gantline-storage-file",
+            "gantline-web",
         ],
     ),
     ("gantline-cli", &["gantline"]),

@@ -100,8 +100,9 @@ impl fmt::Display for Scheme {
 /// | `memory://name` | inside this process |
 ///
 /// All but `unix` may carry `user:password@`, percent-encoded where a character would be ambiguous. `Display` gives the
-/// canonical URL: the port is always there, credentials never are, so it is fit for logs. Two addresses are equal if
-/// they mean the same, credentials included.
+/// canonical URL, fit for logs: the port is always there, credentials never are, and instead of the query of `ws://`
+/// and `wss://` it shows `?***`, because there stand tokens and signatures; [`path`](Self::path) has it. Two addresses
+/// are equal if they mean the same, credentials and query included.
 ///
 /// ```
 /// use gantline_transport::Address;
@@ -125,7 +126,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// Says what is wrong with the text, and shows it without its password.
+    /// Says what is wrong with the text, and shows it without its password and query.
     pub fn new(text: impl AsRef<str>) -> Result<Self, AddressError> {
         let text = text.as_ref();
         parse::address(text).map_err(|problem| AddressError { text: masked(text), problem })
@@ -239,7 +240,10 @@ impl fmt::Display for Address {
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        f.write_str(&self.path)
+        match self.path.split_once('?') {
+            Some((path, _)) if self.scheme.is_websocket() => write!(f, "{path}?{HIDDEN}"),
+            _ => f.write_str(&self.path),
+        }
     }
 }
 
@@ -269,7 +273,7 @@ impl AddressError {
         Self { text, problem }
     }
 
-    /// The text, its password replaced by `***`.
+    /// The text, its password and query replaced by `***`.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -279,6 +283,9 @@ impl AddressError {
         self.problem
     }
 }
+
+/// What is shown instead of a secret.
+const HIDDEN: &str = "***";
 
 /// What can be wrong with the text of an [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -167,6 +167,12 @@ impl Framed {
         self.stream.poll_shutdown(cx)
     }
 
+    /// Whether [`close`](Self::close) has something to say that would be lost if this were dropped: output that waits,
+    /// or the last word of a layer such as TLS.
+    pub fn has_last_words(&self) -> bool {
+        self.pending_out() > 0 || !self.stream.writes_through()
+    }
+
     /// Waits for the next whole packet and puts it into `frame`, whose content is replaced.
     ///
     /// Not a byte behind the packet is taken from the stream, so a handshake leaves in the socket what the peer sends

@@ -75,5 +75,5 @@ pub use self::tls::{
 pub use self::tls::{TlsFailure, TlsInfo, TlsOptionsError, TlsVersion};
 pub use self::upgrade::HandshakeError;
 #[cfg(feature = "websocket")]
-pub use self::websocket::{WebSocketClientOptions, WebSocketServerOptions};
+pub use self::websocket::{WebSocketClientOptions, WebSocketRequest, WebSocketServerOptions};
 pub use self::websocket::{WebSocketFailure, WebSocketInfo, WebSocketOptionsError};

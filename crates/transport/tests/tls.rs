@@ -11,7 +11,7 @@ use std::time::Duration;
 use gantline_test_support::certificates::{Authority, Identity, Validity};
 use gantline_transport::{
     AcceptBackoff, Address, BindOptions, Certificates, ClientCertificates, DialOptions, HandshakeError,
-    Listener, PrivateKey, Stream, TlsAcceptor, TlsClientOptions, TlsFailure, TlsOptionsError,
+    Listener, PrivateKey, Stream, TlsAcceptor, TlsClientOptions, TlsFailure, TlsIdentity, TlsOptionsError,
     TlsServerOptions, TlsVersion, TransportError, accept, bind, connect,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -407,4 +407,17 @@ async fn a_stream_has_to_shake_hands_first_and_then_stays() {
     let stream = stream.detach().unwrap().attach().unwrap().handshake().await.unwrap();
     assert!(stream.info().tls().is_some() && client.await.unwrap().is_ok());
     assert!(stream.detach().is_err());
+}
+
+#[test]
+fn the_configuration_of_rustls_can_be_had_unless_the_identity_is_to_be_asked_for() {
+    let ca = Authority::new("ca");
+    let options = known_as(trusting(&ca), &ca.client("device")).alpn(["mqtt"]);
+    let config = options.rustls_config().unwrap();
+    assert!(config.client_auth_cert_resolver.has_certs());
+    assert_eq!(config.alpn_protocols, [b"mqtt"]);
+    let missing = TlsClientOptions::default().ca(Certificates::file("/no/such/file")).rustls_config();
+    assert!(matches!(missing.unwrap_err(), TlsOptionsError::File { .. }));
+    let asked = options.identity_provider(|| std::future::ready(Err::<TlsIdentity, _>("not now")));
+    assert!(matches!(asked.rustls_config().unwrap_err(), TlsOptionsError::IdentityNotAsked));
 }

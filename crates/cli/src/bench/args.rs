@@ -10,6 +10,8 @@ use gantline::Address;
 
 use super::wire::Dialect;
 use crate::args::seconds;
+#[cfg(feature = "tls")]
+use crate::client_tls::ClientTls;
 
 /// `gantline bench`.
 #[derive(Debug, Args)]
@@ -97,7 +99,7 @@ impl Scenario {
 /// Where the load goes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
-    /// The broker
+    /// The broker: mqtt://, mqtts://, ws:// or wss://
     #[arg(long, default_value = "mqtt://127.0.0.1:1883", value_name = "URL")]
     pub(crate) broker: Address,
     /// Process id of the broker, to read its processor time, memory and descriptors (Linux)
@@ -109,6 +111,9 @@ pub(crate) struct Target {
     /// One JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub(crate) tls: ClientTls,
 }
 
 /// What a message carries.

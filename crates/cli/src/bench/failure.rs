@@ -3,6 +3,8 @@
 
 use std::{error::Error, fmt, io, net::SocketAddr};
 
+use gantline::transport::Scheme;
+
 use super::wire::reason;
 
 /// Why a scenario could not be measured.
@@ -11,7 +13,12 @@ pub(crate) enum Failure {
     /// The URL is one that no load can be put on.
     Address(String),
     /// Nobody listens there.
-    Unreachable { broker: SocketAddr, error: io::Error },
+    Unreachable { scheme: Scheme, broker: SocketAddr, error: io::Error },
+    /// TLS is set up wrongly, or did not come about.
+    #[cfg(feature = "tls")]
+    Tls(String),
+    /// The broker answered the upgrade to WebSocket with this.
+    NotUpgraded { status: String },
     /// The broker answered a CONNECT with this code.
     Refused { client: String, code: u8 },
     /// The broker answered a SUBSCRIBE with something else than the QoS that was asked for.
@@ -33,6 +40,13 @@ impl Failure {
     pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::System { what, error }
+    }
+
+    /// TLS is set up wrongly, or did not come about.
+    #[cfg(feature = "tls")]
+    #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+    pub(crate) fn tls(error: impl ToString) -> Self {
+        Self::Tls(error.to_string())
     }
 
     /// A connection could not be opened, written or read.
@@ -57,9 +71,17 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(problem) => f.write_str(problem),
-            Self::Unreachable { broker, error } => {
+            Self::Unreachable { scheme, broker, error } => {
                 let start = "`gantline serve` starts a broker, --broker names another";
-                write!(f, "no broker at mqtt://{broker}: {error}; {start}")
+                write!(f, "no broker at {scheme}://{broker}: {error}; {start}")
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(problem) => write!(f, "TLS: {problem}; --cafile says whom to trust"),
+            Self::NotUpgraded { status } => {
+                write!(
+                    f,
+                    "the broker did not upgrade to WebSocket and said {status:?}; is the path of the URL right?"
+                )
             }
             Self::Refused { client, code } => {
                 let meaning = reason::meaning(*code);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use super::{
     failure::Failure,
     run::Run,
+    socket::Socket,
     wire::{
         self,
         connect::{self, Session},
@@ -30,7 +31,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// A connection whose CONNECT was accepted.
 pub(crate) struct Greeted {
     client_id: String,
-    stream: TcpStream,
+    stream: Socket<TcpStream>,
     /// How many QoS 1 and 2 messages the broker takes unacknowledged.
     pub(crate) receive_maximum: u32,
 }
@@ -91,13 +92,14 @@ impl Greeted {
     }
 
     /// Whether the broker has sent something that nobody has read.
-    pub(crate) fn has_unread(&self) -> bool {
-        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
-        matches!(peeked, Ok(1..))
+    pub(crate) fn has_unread(&mut self) -> bool {
+        let read = self.stream.tcp().set_nonblocking(true).and_then(|()| self.stream.read(&mut [0]));
+        matches!(read, Ok(1..))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.write_all(bytes).map_err(|error| Failure::of_connection(&self.client_id, error))
+        let written = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+        written.map_err(|error| Failure::of_connection(&self.client_id, error))
     }
 
     /// Reads one packet, which has to be of type `kind`, and returns its body.
@@ -132,26 +134,30 @@ impl Greeted {
     }
 }
 
-/// Opens a connection without a word.
-pub(crate) fn connect(run: &Run, client_id: &str) -> Result<TcpStream, Failure> {
+/// Opens a connection without a word of MQTT.
+pub(crate) fn connect(run: &Run, client_id: &str) -> Result<Socket<TcpStream>, Failure> {
+    let place = &run.place;
     let prepare = |stream: TcpStream| {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     };
-    TcpStream::connect(run.broker).and_then(prepare).map_err(|error| match error.kind() {
+    let tcp = TcpStream::connect(place.broker).and_then(prepare).map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::TimedOut
         | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => Failure::Unreachable { broker: run.broker, error },
+        | io::ErrorKind::NetworkUnreachable => {
+            Failure::Unreachable { scheme: place.address.scheme(), broker: place.broker, error }
+        }
         _ => Failure::of_connection(client_id, error),
-    })
+    })?;
+    Socket::shake_hands(tcp, place, client_id)
 }
 
 /// A connection in the event loop.
 pub(crate) struct Link {
     client_id: String,
-    stream: mio::net::TcpStream,
+    stream: Socket<mio::net::TcpStream>,
     /// The incomplete packet at the end of what was read.
     tail: Vec<u8>,
     /// What waits to be written.
@@ -168,18 +174,18 @@ impl Link {
 
     /// A connection that nobody has greeted.
     pub(crate) fn from_stream(
-        stream: TcpStream,
+        stream: Socket<TcpStream>,
         client_id: String,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, Failure> {
-        let register = || {
-            stream.set_nonblocking(true)?;
-            let mut stream = mio::net::TcpStream::from_std(stream);
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            Ok(stream)
+        let register = |tcp: TcpStream| {
+            tcp.set_nonblocking(true)?;
+            let mut tcp = mio::net::TcpStream::from_std(tcp);
+            registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(tcp)
         };
-        let stream = register().map_err(|error| Failure::of_connection(&client_id, error))?;
+        let stream = stream.try_map(register).map_err(|error| Failure::of_connection(&client_id, error))?;
         Ok(Self { client_id, stream, tail: Vec::new(), out: Vec::new(), written: 0, goodbye: None })
     }
 
@@ -233,15 +239,15 @@ impl Link {
                 let used = take(&self.tail, out);
                 self.tail.drain(..used);
             }
-            if count < scratch.len() {
+            if count < scratch.len() && self.stream.is_plain() {
                 return Ok(());
             }
         }
     }
 
     /// Tells the broker that nothing more comes.
-    pub(crate) fn finish(&self) -> Result<(), Failure> {
-        let finished = self.stream.shutdown(Shutdown::Write);
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        let finished = self.stream.finish();
         finished.map_err(|error| Failure::of_connection(&self.client_id, error))
     }
 
@@ -270,7 +276,10 @@ impl Link {
         }
         self.out.clear();
         self.written = 0;
-        Ok(())
+        match self.stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            flushed => flushed.map_err(|error| Failure::of_connection(&self.client_id, error)),
+        }
     }
 }
 

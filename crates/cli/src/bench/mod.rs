@@ -1,5 +1,6 @@
-//! `gantline bench`: puts load on an MQTT broker and says what that cost the broker. Raw sockets, its own few
-//! lines of MQTT, one thread unless the scenario says otherwise.
+//! `gantline bench`: puts load on an MQTT broker and says what that cost the broker. Raw sockets, its own few lines of
+//! MQTT, one thread unless the scenario says otherwise. `mqtt://`, `mqtts://`, `ws://` and `wss://` look alike to the
+//! scenarios: [`socket`].
 //!
 //! It uses none of the workspace's MQTT, so that it treats every broker alike and cannot share a fault with
 //! ours; [`wire`] has what it needs of the protocol. The scenarios are in [`steady`], [`retained`], [`offline`],
@@ -18,15 +19,18 @@ mod histogram;
 mod ledger;
 mod link;
 mod offline;
+mod place;
 mod process;
 mod progress;
 mod relay;
 mod report;
 mod retained;
 mod run;
+mod socket;
 mod steady;
 mod stop;
 mod traffic;
+mod websocket;
 mod wire;
 
 use std::{

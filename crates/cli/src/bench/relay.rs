@@ -18,8 +18,9 @@ use super::{
     args,
     failure::Failure,
     link::{self, Link},
+    place::resolve_plain,
     report::Report,
-    run::resolve,
+    socket::Socket,
     stop::Stop,
     wire::{self, Dialect},
 };
@@ -73,7 +74,7 @@ impl Relay {
     fn listen(options: &args::Relay) -> Result<Self, Failure> {
         let url = &options.listen;
         let none = || Failure::Address(format!("{url} has no socket address"));
-        let address = resolve(url)?.first().copied().ok_or_else(none)?;
+        let address = resolve_plain(url)?.first().copied().ok_or_else(none)?;
         let open = || {
             let poll = Poll::new()?;
             let mut listener = TcpListener::bind(address)?;
@@ -107,7 +108,12 @@ impl Relay {
             // Who is gone by now is not missed.
             if stream.set_nodelay(true).is_ok() {
                 let client = format!("peer {index}");
-                let link = Link::from_stream(stream.into(), client, self.poll.registry(), Token(index))?;
+                let link = Link::from_stream(
+                    Socket::plain(stream.into()),
+                    client,
+                    self.poll.registry(),
+                    Token(index),
+                )?;
                 self.peers.insert(index, Peer { link, dialect: Dialect::Plain, route: Vec::new() });
             }
         }

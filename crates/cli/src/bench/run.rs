@@ -3,19 +3,14 @@
 //! Client ids and topics carry the process id, so that runs side by side do not meet, and so that what other
 //! clients of the broker say is told apart. Ids have at most 23 characters, the bound of the oldest dialect.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use gantline::transport::Credentials;
 
-use gantline::{
-    Address,
-    transport::{Credentials, Scheme},
-};
-
-use super::{args::Target, failure::Failure, process, stop::Stop, wire::Dialect};
+use super::{args::Target, failure::Failure, place::Place, process, stop::Stop, wire::Dialect};
 
 /// One run of the generator.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    pub(crate) broker: SocketAddr,
+    pub(crate) place: Place,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) dialect: Dialect,
     pub(crate) stop: Stop,
@@ -28,7 +23,7 @@ impl Run {
             process::usage(pid).ok_or(Failure::NoProcess(pid))?;
         }
         Ok(Self {
-            broker: reachable(&target.broker)?,
+            place: Place::new(target)?,
             credentials: target.broker.credentials().cloned(),
             dialect: target.mqtt,
             stop,
@@ -59,25 +54,4 @@ impl Run {
     pub(crate) fn topic(&self, rest: &str) -> String {
         format!("bench/{}/{rest}", std::process::id())
     }
-}
-
-/// The socket addresses of a URL of the scheme that is spoken here.
-pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {
-    if address.scheme() != Scheme::Mqtt {
-        let problem = format!("bench speaks mqtt:// only, not {}://", address.scheme());
-        return Err(Failure::Address(problem));
-    }
-    let host = if address.host().is_empty() { "localhost" } else { address.host() };
-    let host = host.trim_matches(['[', ']']);
-    let port = address.port().unwrap_or(1883);
-    let found = (host, port).to_socket_addrs().map_err(Failure::system(format!("resolving {host}")))?;
-    Ok(found.collect())
-}
-
-/// The first address of several at which somebody listens; a single one is not tried.
-fn reachable(address: &Address) -> Result<SocketAddr, Failure> {
-    let found = resolve(address)?;
-    let listening = |it: &&SocketAddr| found.len() == 1 || TcpStream::connect(it).is_ok();
-    let broker = found.iter().find(listening).or_else(|| found.first());
-    broker.copied().ok_or_else(|| Failure::Address(format!("{address} has no socket address")))
 }

@@ -62,11 +62,11 @@ pub(crate) fn shared(run: &Run, options: &args::Shared) -> Result<Report, Failur
 
 /// As `p2p`, in an index full of filters that do not match.
 pub(crate) fn wildcard(run: &Run, options: &args::Wildcard) -> Result<Report, Failure> {
-    let holders = subscribe_in_vain(run, options.filters as usize)?;
+    let mut holders = subscribe_in_vain(run, options.filters as usize)?;
     let plan = plan("wildcard", options.publishers, Topology::Pairs, &options.load);
     let mut report = measure(run, &plan, options.load.timing)?;
     report.count("wildcard_filters", options.filters.into());
-    let misled = holders.iter().filter(|it| it.has_unread()).count();
+    let misled = holders.iter_mut().map(Greeted::has_unread).filter(|unread| *unread).count();
     report.fault("delivered_to_others", misled as u64);
     Ok(report)
 }

@@ -8,6 +8,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::encoding::percent_encoded;
+#[cfg(feature = "websocket")]
+use crate::options::ConnectOptions;
 
 /// What a client tells a custom authorizer. `Debug` shows its name and nothing else.
 #[derive(Clone, Default)]
@@ -77,6 +79,18 @@ impl CustomAuthorizer {
     /// The headers of the HTTP request, for WebSocket. User name and password stay in CONNECT.
     pub fn websocket_headers(&self) -> Vec<(String, String)> {
         self.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Says user name and password in CONNECT, and nothing else there.
+    #[cfg(feature = "websocket")]
+    pub(super) fn say_who(&self, mut options: ConnectOptions) -> ConnectOptions {
+        if !self.user_name.is_empty() || self.password.is_some() {
+            options = options.user_name(self.user_name.clone());
+        }
+        match &self.password {
+            Some(password) => options.password(password.clone()),
+            None => options,
+        }
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {

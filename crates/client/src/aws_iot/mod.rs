@@ -5,7 +5,8 @@
 //! | [`Endpoint::mutual_tls`] | 8883 | a client certificate |
 //! | [`Endpoint::mutual_tls_on_443`] | 443 | the same, and the application protocol `x-amzn-mqtt-ca` |
 //! | [`Endpoint::custom_authorizer`] | 443 | what a function of yours wants, and the application protocol `mqtt` |
-//! | [`Endpoint::presigned_url`] | 443 | WebSocket, and a signature made with keys of AWS |
+//! | `Endpoint::signed_websocket` (feature `websocket`) | 443 | WebSocket, and a signature made with keys of AWS |
+//! | `Endpoint::custom_authorizer_websocket` (feature `websocket`) | 443 | WebSocket, and what a function of yours wants |
 //!
 //! The certificates of AWS come from a CA that everybody trusts, so nothing has to be installed. AWS IoT Core has no QoS 2, and a
 //! keep-alive may not be longer than 20 min. Leaves out: where certificates and keys come from; see
@@ -24,9 +25,13 @@
 mod authorizer;
 mod encoding;
 mod signature;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::time::SystemTime;
 
+#[cfg(feature = "websocket")]
+use gantline_transport::WebSocketClientOptions;
 use gantline_transport::{Address, AddressError, TlsClientOptions, TlsIdentity};
 
 pub use self::authorizer::CustomAuthorizer;
@@ -41,6 +46,10 @@ pub struct Endpoint {
     port: Option<u16>,
     region: Option<String>,
     tls: TlsClientOptions,
+    #[cfg(feature = "websocket")]
+    websocket_address: Address,
+    #[cfg(feature = "websocket")]
+    websocket: WebSocketClientOptions,
 }
 
 impl Endpoint {
@@ -57,7 +66,16 @@ impl Endpoint {
         }
         let address = Address::new(format!("mqtts://{host}"))?;
         let region = region_in(address.host());
-        Ok(Self { address, port: None, region, tls: TlsClientOptions::default() })
+        Ok(Self {
+            address,
+            port: None,
+            region,
+            tls: TlsClientOptions::default(),
+            #[cfg(feature = "websocket")]
+            websocket_address: Address::new(format!("wss://{host}{PATH}"))?,
+            #[cfg(feature = "websocket")]
+            websocket: WebSocketClientOptions::default(),
+        })
     }
 
     /// Another port than that of the table above, for a proxy or a test.
@@ -102,8 +120,9 @@ impl Endpoint {
         }
     }
 
-    /// A URL for WebSocket (`wss`), signed with keys of AWS (Signature Version 4). AWS accepts it for five minutes from
-    /// `at`, which is now unless you know better: sign anew before each connect.
+    /// A URL for WebSocket (`wss`), signed with keys of AWS (Signature Version 4), for a client of somebody else; ours
+    /// signs by itself (`signed_websocket`). AWS accepts it for five minutes from `at`, which is now unless you know
+    /// better.
     ///
     /// **The URL is a secret**: who has it can connect as you, until then.
     ///
@@ -115,16 +134,22 @@ impl Endpoint {
         credentials: &AwsCredentials,
         at: SystemTime,
     ) -> Result<String, EndpointError> {
-        let Some(region) = &self.region else {
-            return Err(EndpointError::RegionUnknown { host: self.address.host().to_owned() });
-        };
-        let place = self.place();
-        let query = signature::device_gateway_query(credentials, &place, region, at);
-        Ok(format!("wss://{place}{PATH}?{query}"))
+        Ok(format!("wss://{}{}", self.place(), self.presigned_path(credentials, at)?))
     }
 
-    /// The URL for WebSocket with a custom authorizer, whose
-    /// [headers](CustomAuthorizer::websocket_headers) go with it.
+    /// What stands behind the host in a signed URL.
+    fn presigned_path(&self, credentials: &AwsCredentials, at: SystemTime) -> Result<String, EndpointError> {
+        let query = signature::device_gateway_query(credentials, &self.place(), self.known_region()?, at);
+        Ok(format!("{PATH}?{query}"))
+    }
+
+    fn known_region(&self) -> Result<&str, EndpointError> {
+        let unknown = || EndpointError::RegionUnknown { host: self.address.host().to_owned() };
+        self.region.as_deref().ok_or_else(unknown)
+    }
+
+    /// The URL for WebSocket with a custom authorizer, whose [headers](CustomAuthorizer::websocket_headers) go with it,
+    /// for a client of somebody else.
     pub fn websocket_url(&self) -> String {
         format!("wss://{}{PATH}", self.place())
     }

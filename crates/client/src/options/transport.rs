@@ -2,10 +2,12 @@
 //!
 //! Relates to: [`gantline_transport::DialOptions`], to which they go. Leaves out: what they mean, which stands there.
 
+#[cfg(all(feature = "tls", feature = "websocket"))]
+use gantline_transport::Address;
 #[cfg(feature = "tls")]
 use gantline_transport::TlsClientOptions;
 #[cfg(feature = "websocket")]
-use gantline_transport::{Address, WebSocketClientOptions};
+use gantline_transport::WebSocketClientOptions;
 use gantline_transport::{Proxy, TcpOptions};
 
 use super::ConnectOptions;
@@ -73,8 +75,13 @@ impl ConnectOptions {
                 _ => Ok(options),
             };
         }
-        let secure = Address::new(format!("wss://{url}"))?.without_credentials();
-        Ok(Self { secure_websocket: Some(secure), ..Self::new(format!("ws://{url}"))? })
+        let options = Self::new(format!("ws://{url}"))?;
+        #[cfg(feature = "tls")]
+        let options = {
+            let secure = Address::new(format!("wss://{url}"))?.without_credentials();
+            Self { secure_websocket: Some(secure), ..options }
+        };
+        Ok(options)
     }
 
     /// Options of WebSocket: headers, cookies, sub-protocols and more. For `ws://` and `wss://` only; with another address,

@@ -142,9 +142,10 @@ fn nobody_sees_them() {
     let more = ConnectOptions::default().user_name("ada").password("secret");
     let provided = ConnectOptions::default().credentials_provider(Tokens::default());
     let credentials = Credentials::default().user_name("ada").password("secret");
+    let authorized = ConnectOptions::default().user_name("ada?x-amz-customauthorizer-signature=secret");
     let password: [Password; 4] =
         ["secret".into(), "secret".to_owned().into(), b"secret".into(), bytes::Bytes::from("secret").into()];
-    let shown = format!("{options:?} {more:?} {provided:?} {credentials:?} {password:?}");
+    let shown = format!("{options:?} {more:?} {provided:?} {credentials:?} {authorized:?} {password:?}");
     assert!(!shown.contains("secret") && !shown.contains("ada"), "{shown}");
 }
 

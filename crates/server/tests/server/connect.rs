@@ -9,7 +9,8 @@ use gantline_server::{QoS, ReasonCode, ServerOptions};
 use tokio::time::Instant;
 
 use crate::peer::{
-    ALL_QOS, answered, clean, client, connected, encoded, of_version, server, server_with, stranger, will,
+    ALL_QOS, answered, clean, client, connected, encoded, goodbye, of_version, server, server_with, stranger,
+    will,
 };
 
 #[tokio::test(start_paused = true)]
@@ -328,4 +329,43 @@ async fn bytes_may_come_one_at_a_time() {
         sender.publish("t", "x", qos).await;
         assert_eq!(peer.text().await, "x");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_in_the_same_breath_is_answered_first() {
+    let server = server().await;
+    for version in ProtocolVersion::ALL {
+        for packets in [
+            vec![Packet::Disconnect(goodbye())],
+            vec![Packet::PingReq, Packet::PingReq, Packet::Disconnect(goodbye())],
+        ] {
+            let mut peer = stranger(&server);
+            peer.speaks(version);
+            let (answers, connect) = (packets.len() - 1, of_version(version, "a", true));
+            let all = [Packet::Connect(Box::new(connect))].into_iter().chain(packets);
+            peer.send_bytes(&encoded(all, version)).await;
+            assert_eq!(peer.connack().await.reason, ReasonCode::Success, "{version}");
+            for _ in 0..answers {
+                peer.expect(PacketType::PingResp).await;
+            }
+            peer.hears_the_end().await;
+            peer.vanishes().await;
+        }
+    }
+    assert_eq!((server.stats().connected, server.stats().connections), (6, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_and_stays_is_closed_in_time() {
+    let server = server_with(ServerOptions::default().close_timeout(Duration::from_secs(3))).await;
+    let mut peer = stranger(&server);
+    let packets = [Packet::Connect(Box::new(clean("a"))), Packet::Disconnect(goodbye())];
+    peer.send_bytes(&encoded(packets, ProtocolVersion::default())).await;
+    peer.connack().await;
+    peer.hears_the_end().await;
+    let start = Instant::now();
+    while server.stats().connections > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
 }

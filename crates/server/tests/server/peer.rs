@@ -78,6 +78,11 @@ pub(crate) fn clean(id: &str) -> Connect {
     Connect { client_id: id.to_owned(), clean_start: true, ..Connect::default() }
 }
 
+/// DISCONNECT of a client that needs no will.
+pub(crate) fn goodbye() -> Disconnect {
+    Disconnect { reason: ReasonCode::Success, properties: DisconnectProperties::default() }
+}
+
 /// CONNECT of a client whose session goes on for so many seconds.
 pub(crate) fn lasting(id: &str, seconds: u32) -> Connect {
     let mut connect = Connect { clean_start: false, ..clean(id) };

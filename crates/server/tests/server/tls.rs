@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gantline_protocol::ProtocolVersion;
+use gantline_protocol::packet::Packet;
 use gantline_server::{
     Certificates, PrivateKey, ReasonCode, RunningServer, Server, ServerOptions, StartError, TlsServerOptions,
     TransportError,
@@ -12,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::peer::{Peer, clean};
+use crate::peer::{Peer, clean, encoded, goodbye};
 
 fn options(ca: &Authority) -> TlsServerOptions {
     let identity = ca.server(&["localhost"]);
@@ -108,4 +110,29 @@ async fn tls_on_a_port_without_it_is_closed_and_counted() {
     tcp.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).await.unwrap();
     assert!(matches!(tcp.read(&mut [0]).await, Ok(0) | Err(_)));
     assert_eq!(server.stats().violations, 1);
+}
+
+#[tokio::test]
+async fn who_leaves_in_the_same_breath_is_answered_and_tls_is_closed_in_its_own_words() {
+    use gantline_transport::rustls::{ClientConnection, StreamOwned};
+    use std::io::{Read, Write};
+
+    let ca = Authority::new("ca");
+    let server = Server::new(ServerOptions::default()).listen("mqtts://localhost:0").tls(options(&ca));
+    let server = server.start().await.unwrap();
+    let config = TlsClientOptions::default().ca(Certificates::pem(ca.pem())).rustls_config().unwrap();
+    let port = port(&server);
+    let packets = [Packet::Connect(Box::new(clean("a"))), Packet::Disconnect(goodbye())];
+    let bytes = encoded(packets, ProtocolVersion::default());
+    let conversation = tokio::task::spawn_blocking(move || {
+        let tls = ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(tls, std::net::TcpStream::connect(("localhost", port)).unwrap());
+        stream.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        // An end without close_notify is an error to rustls.
+        stream.read_to_end(&mut answer).map(|_| answer)
+    });
+    let answer = timeout(Duration::from_secs(20), conversation).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer[0], 0x20, "CONNACK: {answer:?}");
+    server.shutdown(Duration::from_secs(5)).await;
 }

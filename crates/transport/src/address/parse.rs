@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use zeroize::Zeroizing;
 
-use super::{Address, AddressProblem, Credentials, Scheme};
+use super::{Address, AddressProblem, Credentials, HIDDEN, Scheme};
 
 pub(super) fn address(text: &str) -> Result<Address, AddressProblem> {
     let (scheme, rest) = text.split_once("://").ok_or(AddressProblem::SchemeMissing)?;
@@ -65,12 +65,19 @@ pub(crate) fn has_bare_slash(text: &str) -> bool {
     !authority.contains('@') && path.contains('@')
 }
 
-/// The text without its password, also if it is no address.
+/// The text without its password and query, also if it is no address.
 pub(crate) fn masked(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
-    let Some(length) = text[start..].rfind('@') else { return text.to_owned() };
-    let Some(colon) = text[start..start + length].find(':') else { return text.to_owned() };
-    format!("{}:***{}", &text[..start + colon], &text[start + length..])
+    let end = text[start..].rfind('@').map(|length| start + length);
+    let colon = end.and_then(|end| Some((start + text[start..end].find(':')?, end)));
+    let masked = match colon {
+        Some((colon, end)) => format!("{}:{HIDDEN}{}", &text[..colon], &text[end..]),
+        None => text.to_owned(),
+    };
+    match masked.split_once('?') {
+        Some((place, query)) if !query.is_empty() => format!("{place}?{HIDDEN}"),
+        _ => masked,
+    }
 }
 
 fn unix(path: &str) -> Result<Address, AddressProblem> {

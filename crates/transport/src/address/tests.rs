@@ -1,4 +1,4 @@
-//! What texts mean, which are refused and why, and that no output shows a password.
+//! What texts mean, which are refused and why, and that no output shows a password or a query.
 
 use super::{Address, AddressProblem, Scheme};
 
@@ -26,9 +26,9 @@ fn the_canonical_form_says_everything() {
         ("mqtt://[fe80::1%eth0]", "mqtt://[fe80::1%25eth0]:1883"),
         ("mqtt://[fe80::1%25eth0]", "mqtt://[fe80::1%25eth0]:1883"),
         ("ws://host", "ws://host:80/"),
-        ("ws://host:8080/mqtt?token=a@b", "ws://host:8080/mqtt?token=a@b"),
-        ("wss://host?a", "wss://host:443/?a"),
+        ("ws://host:8080/mqtt", "ws://host:8080/mqtt"),
         ("unix:///run/mqtt.sock", "unix:///run/mqtt.sock"),
+        ("unix:///run/a?b", "unix:///run/a?b"),
         ("memory://Kitchen_1", "memory://Kitchen_1"),
         ("mqtt://user:secret@host", "mqtt://host:1883"),
     ] {
@@ -45,6 +45,10 @@ fn the_canonical_form_says_everything() {
 fn parts_are_there_on_their_own() {
     let tcp = address("mqtt://[::1]:99");
     assert_eq!((tcp.scheme(), tcp.host(), tcp.port(), tcp.path()), (Scheme::Mqtt, "::1", Some(99), ""));
+    let web = address("ws://host:8080/mqtt?token=a@b");
+    assert_eq!((web.host(), web.port(), web.path()), ("host", Some(8080), "/mqtt?token=a@b"));
+    assert_eq!((address("wss://host?a").path(), address("wss://host").path()), ("/?a", "/"));
+    assert_ne!(address("ws://host?a"), address("ws://host?b"));
     let unix = address("unix:///a/b");
     assert_eq!((unix.scheme(), unix.host(), unix.port(), unix.path()), (Scheme::Unix, "", None, "/a/b"));
     let memory = address("memory://name");
@@ -128,5 +132,24 @@ fn no_output_shows_a_password() {
         for shown in [format!("{error}"), format!("{error:?}"), error.text().to_owned()] {
             assert!(!shown.contains("secret"), "{shown}");
         }
+    }
+}
+
+#[test]
+fn no_output_shows_a_query() {
+    let signed = address("wss://host/mqtt?X-Amz-Signature=secret&X-Amz-Security-Token=secret");
+    assert_eq!(signed.to_string(), "wss://host:443/mqtt?***");
+    assert_eq!(format!("{signed:?}"), "Address(wss://host:443/mqtt?***)");
+    assert_eq!(address("ws://host?secret").to_string(), "ws://host:80/?***");
+    for text in [
+        "wss://host:x/mqtt?token=secret",
+        "wss://host/mqtt?token=secret@x#y",
+        "wss://host/mqtt?token=secret#y",
+        "https://host/mqtt?token=secret",
+        "host/mqtt?token=secret",
+    ] {
+        let error = Address::new(text).unwrap_err();
+        let shown = format!("{error} {error:?} {}", error.text());
+        assert!(!shown.contains("secret") && shown.contains("?***"), "{shown}");
     }
 }

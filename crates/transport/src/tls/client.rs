@@ -164,6 +164,21 @@ impl TlsClientOptions {
         self
     }
 
+    /// What these options come to in rustls, for connections that you make yourself, such as one that blocks. Files are
+    /// read now. The [`server_name`](Self::server_name) is not part of it.
+    ///
+    /// # Errors
+    ///
+    /// A file or an option is wrong; or there is an [`identity_provider`](Self::identity_provider), which is asked by
+    /// connecting only.
+    pub fn rustls_config(&self) -> Result<ClientConfig, TlsOptionsError> {
+        match &self.identity {
+            None => self.build(None),
+            Some(IdentitySource::Given(identity)) => self.build(Some(identity.clone())),
+            Some(IdentitySource::Asked(_)) => Err(TlsOptionsError::IdentityNotAsked),
+        }
+    }
+
     async fn config(&self) -> Result<Arc<ClientConfig>, TlsOptionsError> {
         let identity = match &self.identity {
             None => None,

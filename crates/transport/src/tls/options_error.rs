@@ -86,6 +86,9 @@ pub enum TlsOptionsError {
         #[source]
         cause: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// A configuration is wanted at once, and the identity is to be asked for.
+    #[error("the TLS options have an identity provider, which is asked by connecting only: give an identity")]
+    IdentityNotAsked,
     /// The CAs of the system are wanted, and it has none.
     #[error(
         "the system's CAs cannot be used ({problem}): install them (the package ca-certificates, say), set \

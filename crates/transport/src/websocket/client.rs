@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, R
 use zeroize::Zeroizing;
 
 use super::options_error::WebSocketOptionsError;
+use super::request::{RequestProvider, WebSocketRequest};
 use super::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
 use crate::address::Address;
 use crate::proxy::push_base64;
@@ -30,6 +31,7 @@ pub struct WebSocketClientOptions {
     basic: Option<(String, Zeroizing<String>)>,
     origin: Option<String>,
     sub_protocols: Vec<String>,
+    provider: Option<RequestProvider>,
     pub(super) max_head_size: usize,
     pub(super) max_message_size: u64,
 }
@@ -74,6 +76,28 @@ impl WebSocketClientOptions {
         self
     }
 
+    /// Asks for path and headers at each connect: a signed URL that lasts for minutes, a token that expires. It counts
+    /// against the connect time-out; its error ends the attempt. Default: nobody is asked.
+    ///
+    /// ```
+    /// use gantline_transport::{WebSocketClientOptions, WebSocketRequest};
+    ///
+    /// let options = WebSocketClientOptions::default().request_provider(|| async {
+    ///     let token = std::env::var("TOKEN")?;
+    ///     Ok::<_, std::env::VarError>(WebSocketRequest::default().header("Authorization", format!("Bearer {token}")))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn request_provider<F, R, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<WebSocketRequest, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.provider = Some(RequestProvider::new(provider));
+        self
+    }
+
     /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB do not count.
     #[must_use]
     pub const fn max_head_size(mut self, bytes: usize) -> Self {
@@ -95,13 +119,29 @@ impl WebSocketClientOptions {
     }
 
     /// The request for the handshake with the server at `address`.
-    pub(super) fn request(&self, address: &Address) -> Result<Request<()>, WebSocketOptionsError> {
-        let host = host_of(address);
+    pub(super) async fn request(&self, address: &Address) -> Result<Request<()>, WebSocketOptionsError> {
+        match &self.provider {
+            None => self.request_with(address, &WebSocketRequest::default()),
+            Some(provider) => self.request_with(address, &provider.ask().await?),
+        }
+    }
+
+    fn request_with(
+        &self,
+        address: &Address,
+        asked: &WebSocketRequest,
+    ) -> Result<Request<()>, WebSocketOptionsError> {
+        let (host, path) = (host_of(address), asked.path_or(address.path()));
         // As it stands in the request; what is to be hidden of it is in the query.
-        let path = || address.path().split('?').next().unwrap_or_default().to_owned();
-        let mut request = Request::get(format!("{}://{host}{}", address.scheme(), address.path()))
-            .body(())
-            .map_err(|_| WebSocketOptionsError::Request { path: path() })?;
+        let wrong = || {
+            let path = path.split('?').next().unwrap_or_default().to_owned();
+            WebSocketOptionsError::Request { path }
+        };
+        if !path.starts_with('/') {
+            return Err(wrong());
+        }
+        let mut request =
+            Request::get(format!("{}://{host}{path}", address.scheme())).body(()).map_err(|_| wrong())?;
         let headers = request.headers_mut();
         let mut set = |name: HeaderName, value: &str| put(headers, name, value);
         set(header::HOST, &host)?;
@@ -125,28 +165,9 @@ impl WebSocketClientOptions {
         if !self.cookies.is_empty() {
             set(header::COOKIE, &self.cookie_header()?)?;
         }
-        self.extend(headers)?;
+        extend(headers, &self.headers)?;
+        extend(headers, &asked.headers)?;
         Ok(request)
-    }
-
-    /// Adds the headers of the user.
-    fn extend(&self, headers: &mut HeaderMap) -> Result<(), WebSocketOptionsError> {
-        let mut own = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let wrong = |_| WebSocketOptionsError::Header { name: name.clone() };
-            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(()))?;
-            if RESERVED.contains(&parsed) {
-                return Err(WebSocketOptionsError::HeaderReserved { name: name.clone() });
-            }
-            let mut value = HeaderValue::from_str(value).map_err(|_| wrong(()))?;
-            value.set_sensitive(true);
-            own.append(parsed, value);
-        }
-        for name in own.keys() {
-            headers.remove(name);
-        }
-        headers.extend(own);
-        Ok(())
     }
 
     fn cookie_header(&self) -> Result<Zeroizing<String>, WebSocketOptionsError> {
@@ -177,6 +198,7 @@ impl Default for WebSocketClientOptions {
             basic: None,
             origin: None,
             sub_protocols: vec![MQTT.to_owned()],
+            provider: None,
             max_head_size: MAX_HEAD_SIZE,
             max_message_size: MAX_MESSAGE_SIZE,
         }
@@ -194,10 +216,34 @@ impl fmt::Debug for WebSocketClientOptions {
             .field("basic_credentials", &self.basic.is_some())
             .field("origin", &self.origin)
             .field("sub_protocols", &self.sub_protocols)
+            .field("request_provider", &self.provider.is_some())
             .field("max_head_size", &self.max_head_size)
             .field("max_message_size", &self.max_message_size)
             .finish()
     }
+}
+
+/// Adds the headers of the user; they replace those of the same name.
+fn extend(
+    headers: &mut HeaderMap,
+    more: &[(String, Zeroizing<String>)],
+) -> Result<(), WebSocketOptionsError> {
+    let mut own = HeaderMap::new();
+    for (name, value) in more {
+        let wrong = |_| WebSocketOptionsError::Header { name: name.clone() };
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(()))?;
+        if RESERVED.contains(&parsed) {
+            return Err(WebSocketOptionsError::HeaderReserved { name: name.clone() });
+        }
+        let mut value = HeaderValue::from_str(value).map_err(|_| wrong(()))?;
+        value.set_sensitive(true);
+        own.append(parsed, value);
+    }
+    for name in own.keys() {
+        headers.remove(name);
+    }
+    headers.extend(own);
+    Ok(())
 }
 
 /// The host, with the port unless it is the usual one, as browsers do.
@@ -257,7 +303,15 @@ mod tests {
     use super::*;
 
     fn request(url: &str, options: &WebSocketClientOptions) -> Request<()> {
-        options.request(&Address::new(url).unwrap()).unwrap()
+        options.request_with(&Address::new(url).unwrap(), &WebSocketRequest::default()).unwrap()
+    }
+
+    fn failure(
+        url: &str,
+        options: &WebSocketClientOptions,
+        asked: &WebSocketRequest,
+    ) -> WebSocketOptionsError {
+        options.request_with(&Address::new(url).unwrap(), asked).unwrap_err()
     }
 
     #[test]
@@ -317,9 +371,35 @@ mod tests {
             (options().sub_protocols(["mq tt"]), E::SubProtocol { name: name("mq tt") }),
             (options().origin("https://a\r\n"), E::Origin { origin: name("https://a\r\n") }),
         ] {
-            assert_eq!(options.request(&Address::new("ws://localhost/").unwrap()).unwrap_err(), expected);
+            assert_eq!(failure("ws://localhost/", &options, &WebSocketRequest::default()), expected);
         }
-        let address = Address::new("ws://localhost/<a>?secret").unwrap();
-        assert_eq!(options().request(&address).unwrap_err(), E::Request { path: name("/<a>") });
+        let nothing = WebSocketRequest::default;
+        let path = |path: &str| E::Request { path: name(path) };
+        assert_eq!(failure("ws://localhost/<a>?secret", &options(), &nothing()), path("/<a>"));
+        assert_eq!(failure("ws://localhost/", &options(), &nothing().path("b?secret")), path("b"));
+        assert_eq!(
+            failure("ws://localhost/", &options(), &nothing().header("Upgrade", "h2c")),
+            E::HeaderReserved { name: name("Upgrade") }
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_before_address_and_options() {
+        let options =
+            WebSocketClientOptions::default().header("X-Token", "old").header("X-Device", "kitchen");
+        let asked = WebSocketRequest::default()
+            .path("/mqtt?signature=secret")
+            .header("x-token", "secret")
+            .header("Host", "other.example");
+        let address = Address::new("wss://broker.example/else?where").unwrap();
+        let request = options.request_with(&address, &asked).unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap(), "/mqtt?signature=secret");
+        let headers = request.headers();
+        assert_eq!(Vec::from_iter(headers.get_all("x-token")), ["secret"]);
+        assert_eq!(
+            (&headers["x-device"], &headers[header::HOST]),
+            (&"kitchen".parse().unwrap(), &"other.example".parse().unwrap())
+        );
+        assert!(!format!("{asked:?}").contains("secret"), "{asked:?}");
     }
 }

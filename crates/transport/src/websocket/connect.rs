@@ -27,7 +27,8 @@ pub(crate) async fn connect(
     options: &WebSocketClientOptions,
     socket: impl Future<Output = Result<Stream, TransportError>>,
 ) -> Result<Stream, TransportError> {
-    let request = options.request(address)?;
+    let request = options.request(address).await?;
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let stream = socket.await?;
     let info = PeerInfo::clone(stream.info()).with_scheme(address.scheme());
     let mut head = Head::new(stream, Side::Client, options.max_head_size);
@@ -38,7 +39,7 @@ pub(crate) async fn connect(
     match agreed.and_then(|response| agreed_on(&response)) {
         Ok(sub_protocol) => {
             let (stream, early) = head.into_parts();
-            let agreed = WebSocketInfo::new(address.path(), sub_protocol.as_deref());
+            let agreed = WebSocketInfo::new(&path, sub_protocol.as_deref());
             let socket = WebSocket::new(stream, Side::Client, early, options.max_message_size);
             Ok(Stream::from_websocket(socket, info.with_websocket(agreed)))
         }

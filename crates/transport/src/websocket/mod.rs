@@ -23,6 +23,8 @@ mod frame;
 #[cfg(feature = "websocket")]
 mod head;
 #[cfg(feature = "websocket")]
+mod request;
+#[cfg(feature = "websocket")]
 mod server;
 #[cfg(feature = "websocket")]
 mod socket;
@@ -36,6 +38,8 @@ pub(crate) use self::connect::connect;
 pub use self::failure::WebSocketFailure;
 pub use self::info::WebSocketInfo;
 pub use self::options_error::WebSocketOptionsError;
+#[cfg(feature = "websocket")]
+pub use self::request::WebSocketRequest;
 #[cfg(feature = "websocket")]
 pub use self::server::WebSocketServerOptions;
 #[cfg(feature = "websocket")]

@@ -42,11 +42,20 @@ pub enum WebSocketOptionsError {
         /// The name.
         name: String,
     },
-    /// The path of the address has a character that HTTP does not allow there; percent-encode it.
-    #[error("the path {path:?} cannot be asked for: percent-encode what is not a letter or digit")]
+    /// The path of the address or of a [`WebSocketRequest`](super::WebSocketRequest) does not begin with `/`, or has a
+    /// character that HTTP does not allow there; percent-encode it.
+    #[error(
+        "the path {path:?} cannot be asked for: it has to begin with /, and the rest may need percent-encoding"
+    )]
     Request {
         /// The path, without the query.
         path: String,
+    },
+    /// The callback that path and headers come from has none; it says why.
+    #[error("the request provider of the WebSocket options failed: {problem}")]
+    RequestProvider {
+        /// What it said.
+        problem: String,
     },
     /// A path to serve does not begin with `/`, or has a query.
     #[error("the path {path:?} cannot be served: it has to begin with / and has no query")]

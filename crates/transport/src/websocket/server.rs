@@ -135,8 +135,13 @@ impl WebSocketServerOptions {
         self
     }
 
-    /// Whether the options can be used.
-    pub(crate) fn check(&self) -> Result<(), WebSocketOptionsError> {
+    /// Whether the options can be used. Listening begins with it; for those who [answer](Self::answer) requests
+    /// themselves.
+    ///
+    /// # Errors
+    ///
+    /// The first option that cannot be meant, by its value.
+    pub fn check(&self) -> Result<(), WebSocketOptionsError> {
         if let Some(path) =
             self.paths.iter().flatten().find(|path| !path.starts_with('/') || path.contains('?'))
         {

@@ -211,7 +211,8 @@ impl Traffic {
         link.flush()?;
         self.subscribers.push(link);
         self.moved = Instant::now();
-        Ok(())
+        // What came together with the CONNACK is no event any more.
+        self.read_messages(self.subscribers.len() - 1, self.moved)
     }
 
     /// Sends for `duration`.
