@@ -1,7 +1,7 @@
 //! What a library needs of a client to publish and to subscribe, whichever client it is.
 //!
-//! [`Client`] implements it, and so does a client that keeps itself connected; RPC works over either. Leaves out: whatever
-//! only one of them has, such as connecting.
+//! [`Client`] implements it, and so does a client that keeps itself connected; RPC works over either. Leaves out:
+//! whatever only one of them has, such as connecting.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,8 +18,9 @@ use crate::subscription::Subscription;
 
 /// A client to build upon: publishes, subscribes, and tells at once when its connection is lost.
 ///
-/// Cheap to clone; all clones are one client. An implementor that connects again by itself restores the subscriptions that
-/// are held before it accepts a message on the new connection, so that whoever publishes a request gets its answer.
+/// Cheap to clone; all clones are one client. An implementor that connects again by itself restores the subscriptions
+/// that are held before it accepts a message on the new connection, so that whoever publishes a request gets its
+/// answer.
 pub trait PubSub: Clone + Send + Sync + 'static {
     /// The messages of a subscription. Dropping it unsubscribes. Ends when the subscription is over for good.
     type Subscription: Stream<Item = Message> + Send + Unpin + 'static;
@@ -28,8 +29,8 @@ pub trait PubSub: Clone + Send + Sync + 'static {
     type Losses: Stream<Item = DisconnectCause> + Send + Unpin + 'static;
 
     /// Publishes on the present connection; resolves with the acknowledgement, in which
-    /// [`ReasonCode::NoMatchingSubscribers`](crate::ReasonCode::NoMatchingSubscribers) tells that nobody gets the message.
-    /// Never waits for a connection: a message that is worth nothing later must not be kept for later.
+    /// [`ReasonCode::NoMatchingSubscribers`](crate::ReasonCode::NoMatchingSubscribers) tells that nobody gets the
+    /// message. Never waits for a connection: a message that is worth nothing later must not be kept for later.
     ///
     /// Cancel safe: dropped after the message was accepted, the message is delivered all the same.
     ///

@@ -6,6 +6,7 @@
 //! * [`protocol`]: packets, topics, sessions and connection machines, without IO;
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
+//! * `rpc` (feature `rpc`): `RpcClient` and `RpcServer`, calls by messages; typed ones with `rpc-json`;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
@@ -65,6 +66,12 @@ pub use gantline_client as client;
 #[doc(no_inline)]
 pub use gantline_client::{Client, ConnectOptions, Event, Events, Subscription};
 
+#[cfg(feature = "rpc")]
+pub use gantline_rpc as rpc;
+#[cfg(feature = "rpc")]
+#[doc(no_inline)]
+pub use gantline_rpc::{RpcClient, RpcServer};
+
 #[cfg(feature = "server")]
 pub use gantline_server as server;
 #[cfg(feature = "server")]
@@ -90,4 +97,7 @@ mod pages {
     struct TlsGuide;
     #[doc = include_str!("../../../docs/guide/aws-iot.md")]
     struct AwsIotGuide;
+    #[cfg(feature = "rpc-json")]
+    #[doc = include_str!("../../../docs/guide/rpc.md")]
+    struct RpcGuide;
 }
