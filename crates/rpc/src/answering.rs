@@ -40,6 +40,8 @@ pub struct RunningRpcServer {
 pub struct RpcServerStats {
     /// Requests that run or wait for a handler.
     pub under_way: usize,
+    /// Bytes of their payloads.
+    pub bytes: usize,
     /// Requests whose handler gave a result.
     pub succeeded: u64,
     /// Requests whose handler failed or panicked.
@@ -55,6 +57,7 @@ pub struct RpcServerStats {
 #[derive(Debug, Default)]
 struct Counters {
     under_way: AtomicUsize,
+    bytes: AtomicUsize,
     succeeded: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
@@ -108,10 +111,11 @@ impl RunningRpcServer {
 
     /// Counters.
     pub fn stats(&self) -> RpcServerStats {
-        let Counters { under_way, succeeded, failed, refused, ignored, unsent } = &*self.counters;
+        let Counters { under_way, bytes, succeeded, failed, refused, ignored, unsent } = &*self.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RpcServerStats {
             under_way: under_way.load(Ordering::Relaxed),
+            bytes: bytes.load(Ordering::Relaxed),
             succeeded: count(succeeded),
             failed: count(failed),
             refused: count(refused),
@@ -142,8 +146,9 @@ impl<C: PubSub> Answering<C> {
         };
         let limit = self.server.concurrency.max(1).saturating_add(self.server.waiting);
         let answering = Arc::clone(self);
-        if tasks.len() < limit {
-            let under_way = UnderWay::new(&self.counters);
+        let bytes = request.payload().len();
+        if tasks.len() < limit && self.has_room(bytes) {
+            let under_way = UnderWay::new(&self.counters, bytes);
             tasks.spawn(async move {
                 answering.handle(handler, request, reply).await;
                 drop(under_way);
@@ -155,6 +160,12 @@ impl<C: PubSub> Answering<C> {
             let busy = Failure::new(Failure::BUSY, "the responder has as many requests as it takes");
             tasks.spawn(async move { answering.fail(&reply, &busy).await });
         }
+    }
+
+    /// Whether so many bytes more may be under way.
+    fn has_room(&self, bytes: usize) -> bool {
+        let held = self.counters.bytes.load(Ordering::Relaxed);
+        held == 0 || held.saturating_add(bytes) <= self.server.bytes
     }
 
     async fn handle(&self, handler: Handler, request: Request, reply: ReplyTo) {
@@ -213,19 +224,24 @@ async fn run(handler: &Handler, request: Request) -> Result<Bytes, Failure> {
     .await
 }
 
-/// Counts a request as long as it is under way, whatever ends it.
-struct UnderWay(Arc<Counters>);
+/// Counts a request and its bytes as long as it is under way, whatever ends it.
+struct UnderWay {
+    counters: Arc<Counters>,
+    bytes: usize,
+}
 
 impl UnderWay {
-    fn new(counters: &Arc<Counters>) -> Self {
+    fn new(counters: &Arc<Counters>, bytes: usize) -> Self {
         counters.under_way.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counters))
+        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { counters: Arc::clone(counters), bytes }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.counters.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.counters.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -64,6 +64,7 @@ pub struct RpcServer {
     pub(crate) unmarked: Unmarked,
     pub(crate) concurrency: usize,
     pub(crate) waiting: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Default for RpcServer {
@@ -77,6 +78,7 @@ impl Default for RpcServer {
             unmarked: Unmarked::default(),
             concurrency: 256,
             waiting: 1024,
+            bytes: 16 << 20,
         }
     }
 }
@@ -146,6 +148,13 @@ impl RpcServer {
     /// told [`Failure::BUSY`], and it is counted.
     pub const fn waiting(mut self, requests: usize) -> Self {
         self.waiting = requests;
+        self
+    }
+
+    /// How many bytes the payloads of requests may have that run or wait; a single request may always be larger. Default
+    /// 16 MiB. A request beyond is told [`Failure::BUSY`], too.
+    pub const fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
         self
     }
 

@@ -119,6 +119,39 @@ async fn a_request_beyond_those_that_may_wait_is_told_that_the_responder_is_busy
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_are_bounded_by_their_bytes_too() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let inner = Arc::clone(&gate);
+    let server = RpcServer::new().bytes(1000).method("work", move |_| {
+        let gate = Arc::clone(&inner);
+        async move {
+            gate.acquire().await?.forget();
+            Ok("done")
+        }
+    });
+    let responder = server.start(world.client("responder", V5_0).await).await.unwrap();
+    let rpc = &world.caller(V5_0, Scheme::Inbox).await;
+    // One may always be larger.
+    for (large, small) in [(5000, 1), (900, 101)] {
+        let work = async |bytes| call(rpc, "work", &"x".repeat(bytes)).await;
+        let beyond = async {
+            until(|| responder.stats().bytes == large).await;
+            let result = work(small).await;
+            gate.add_permits(1);
+            result
+        };
+        let (first, second) = tokio::join!(work(large), beyond);
+        assert_eq!(first.unwrap(), "done");
+        assert!(
+            matches!(&second, Err(CallError::Failed(failure)) if failure.code() == Failure::BUSY),
+            "{second:?}"
+        );
+    }
+    assert_eq!((responder.stats().bytes, responder.stats().refused), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_may_call_over_the_client_that_its_requests_come_through() {
     let world = World::new().await;
     let client = world.client("both", V5_0).await;
