@@ -7,14 +7,15 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use gantline_client::{DisconnectCause, PubSub, PublishError, PublishResult, SubscribeError};
+use gantline_client::{PubSub, PublishError, PublishResult, SubscribeError};
 use gantline_protocol::{Message, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
@@ -77,8 +78,8 @@ struct Inner<C> {
     calls: Arc<Calls>,
     inboxes: Inboxes,
     turns: Semaphore,
-    /// Ends the calls when the connection is lost.
-    watch: OnceLock<AbortHandle>,
+    /// The task that ends the calls when the connection is lost.
+    watch: Mutex<Option<AbortHandle>>,
 }
 
 /// What a caller has to do with at this moment, and had.
@@ -153,7 +154,7 @@ struct Request<'a> {
 impl<C: PubSub> Inner<C> {
     async fn call(&self, request: Request<'_>, stage: &mut CallStage) -> Result<Message, CallError> {
         InvalidMethod::check(request.method)?;
-        self.watch.get_or_init(|| watch(self.client.losses(), Arc::clone(&self.calls)));
+        self.watch();
         // It is never closed, so there is no error.
         let Ok(_turn) = self.turns.acquire().await else { return Err(CallError::NotConnected) };
         let version = self.client.version().ok_or(CallError::NotConnected)?;
@@ -183,6 +184,23 @@ impl<C: PubSub> Inner<C> {
         *stage = CallStage::Answer;
         let message = request.message(topic, response, &call, version)?;
         self.answer(&call, message, own).await
+    }
+
+    /// Has the connection watched from now on. A call that begins on the next connection before the end of this one is
+    /// told may be ended with the others: it is as lost as if its own connection had gone.
+    fn watch(&self) {
+        let mut watch = self.watch.lock();
+        // It ends with the runtime of the call that began it.
+        if watch.as_ref().is_some_and(|watch| !watch.is_finished()) {
+            return;
+        }
+        let (mut losses, calls) = (self.client.losses(), Arc::clone(&self.calls));
+        let task = tokio::spawn(async move {
+            while let Some(cause) = next(&mut losses).await {
+                calls.fail_all(&CallError::ConnectionLost(cause));
+            }
+        });
+        *watch = Some(task.abort_handle());
     }
 
     /// Registers a call, with its inbox open if that is a kept one.
@@ -288,23 +306,9 @@ fn unsubscribed(error: SubscribeError) -> CallError {
     }
 }
 
-/// Ends all calls whenever a connection is lost. A call that begins on the next connection before this one's end is
-/// told may be ended with the others: it is as lost as if the connection had gone a moment later.
-fn watch(
-    mut losses: impl Stream<Item = DisconnectCause> + Send + Unpin + 'static,
-    calls: Arc<Calls>,
-) -> AbortHandle {
-    let watch = tokio::spawn(async move {
-        while let Some(cause) = next(&mut losses).await {
-            calls.fail_all(&CallError::ConnectionLost(cause));
-        }
-    });
-    watch.abort_handle()
-}
-
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
-        if let Some(watch) = self.watch.get() {
+        if let Some(watch) = self.watch.get_mut() {
             watch.abort();
         }
     }

@@ -155,18 +155,30 @@ impl KeptInbox {
         // More than QoS 1 is not needed: of an answer that comes twice, the first counts.
         let mut answers = client.subscribe(&[(self.filter.clone(), QoS::AtLeastOnce)]).await?;
         self.open.store(true, Ordering::Release);
-        let (inbox, client, calls) = (Arc::clone(self), client.clone(), Arc::clone(calls));
+        let reading = Reading { inbox: Arc::clone(self), client: client.clone(), calls: Arc::clone(calls) };
         let reader = tokio::spawn(async move {
             while let Some(answer) = next(&mut answers).await {
-                calls.answer(answer);
-            }
-            inbox.open.store(false, Ordering::Release);
-            // Without a connection it is that loss which ends the calls, with its cause.
-            if client.version().is_some() {
-                calls.fail_inbox(inbox.number, &CallError::InboxClosed);
+                reading.calls.answer(answer);
             }
         });
         *self.reader.lock() = Some(reader.abort_handle());
         Ok(())
+    }
+}
+
+/// The task that reads an inbox. Its end closes the inbox, also when its runtime is shut down.
+struct Reading<C: PubSub> {
+    inbox: Arc<KeptInbox>,
+    client: C,
+    calls: Arc<Calls>,
+}
+
+impl<C: PubSub> Drop for Reading<C> {
+    fn drop(&mut self) {
+        self.inbox.open.store(false, Ordering::Release);
+        // Without a connection it is that loss which ends the calls, with its cause.
+        if self.client.version().is_some() {
+            self.calls.fail_inbox(self.inbox.number, &CallError::InboxClosed);
+        }
     }
 }

@@ -282,3 +282,27 @@ async fn nothing_is_sent_before_its_answer_can_be_received() {
         assert_eq!(rpc.stats().in_flight, 0);
     }
 }
+
+#[test]
+fn a_caller_outlives_the_runtime_of_its_first_call() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for scheme in Scheme::ALL {
+        let (lasting, short) = (tokio::runtime::Runtime::new().unwrap(), runtime());
+        let world = lasting.block_on(World::new());
+        let _responder = lasting.block_on(world.echo(V5_0));
+        let rpc = short.block_on(world.caller(V5_0, scheme));
+        assert_eq!(short.block_on(call(&rpc, "echo", "first")).unwrap(), "first");
+        drop(short);
+        runtime().block_on(async {
+            rpc.client().reconnect().await.unwrap();
+            assert_eq!(call(&rpc, "echo", "second").await.unwrap(), "second");
+            let losing = async {
+                until(|| rpc.stats().in_flight == 1).await;
+                assert!(world.server.disconnect("caller", ReasonCode::AdministrativeAction));
+            };
+            let never = rpc.execute("never", "", QoS::AtMostOnce, LONG);
+            let (lost, ()) = tokio::join!(never, losing);
+            assert!(matches!(lost, Err(CallError::ConnectionLost(_))), "{lost:?}");
+        });
+    }
+}
