@@ -56,6 +56,7 @@ mod exchange;
 mod inbox;
 mod options;
 mod pending;
+mod pub_sub;
 mod publish;
 mod reauthenticate;
 mod request;
@@ -93,6 +94,7 @@ pub use self::inbox::OnFull;
 pub use self::options::{
     ConnectOptions, Credentials, CredentialsProvider, CredentialsRequest, OptionsError, Password,
 };
+pub use self::pub_sub::{Losses, PubSub};
 pub use self::publish::{Delivery, Publish, Queued};
 pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

@@ -6,6 +6,7 @@
 //! * [`protocol`]: packets, topics, sessions and connection machines, without IO;
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
+//! * `rpc` (feature `rpc`): `RpcClient` and `RpcServer`, calls by messages; typed ones with `rpc-json`;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
 //! * `web` (feature `web`): `MqttEndpoint`, which puts the server on a route of axum or hyper;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
@@ -67,6 +68,12 @@ pub use gantline_client as client;
 #[doc(no_inline)]
 pub use gantline_client::{Client, ConnectOptions, Event, Events, Subscription};
 
+#[cfg(feature = "rpc")]
+pub use gantline_rpc as rpc;
+#[cfg(feature = "rpc")]
+#[doc(no_inline)]
+pub use gantline_rpc::{RpcClient, RpcServer};
+
 #[cfg(feature = "server")]
 pub use gantline_server as server;
 #[cfg(feature = "server")]
@@ -97,4 +104,7 @@ mod pages {
     struct WebSocketGuide;
     #[doc = include_str!("../../../docs/guide/aws-iot.md")]
     struct AwsIotGuide;
+    #[cfg(feature = "rpc-json")]
+    #[doc = include_str!("../../../docs/guide/rpc.md")]
+    struct RpcGuide;
 }

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-transport", &["gantline-protocol"]),
     ("gantline-client", &["gantline-protocol", "gantline-transport"]),
     ("gantline-server", &["gantline-protocol", "gantline-transport"]),
+    ("gantline-rpc", &["gantline-protocol", "gantline-client"]),
     ("gantline-storage-file", &["gantline-protocol", "gantline-server"]),
     ("gantline-web", &["gantline-transport", "gantline-server"]),
     (
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gantline-protocol",
             "gantline-transport",
             "gantline-client",
+            "gantline-rpc",
             "gantline-server",
             "gantline-storage-file",
             "gantline-web",

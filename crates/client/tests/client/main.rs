@@ -17,6 +17,7 @@ mod events;
 mod hostile;
 mod keep_alive;
 mod peer;
+mod pub_sub;
 mod publish;
 mod resume;
 mod runtimes;
