@@ -47,7 +47,7 @@ mod validation;
 
 pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Message, QoS,
-    ReasonCode, TopicFilter, TopicName, async_trait,
+    ReasonCode, StoreError, TopicFilter, TopicName, async_trait,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -71,7 +71,7 @@ pub use self::error::{PublishError, StartError};
 pub use self::events::{DisconnectCause, ServerEvent, ServerEvents};
 pub use self::local::LocalSubscription;
 pub use self::options::ServerOptions;
-pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore, StoreError};
+pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore};
 pub use self::server::{RunningServer, Server};
 pub use self::stats::Stats;
 pub use self::validation::{Acceptance, ConnectionRequest, ConnectionValidator, Refusal, Verdict};

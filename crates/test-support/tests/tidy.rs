@@ -16,14 +16,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-protocol", &[]),
     ("gantline-transport", &["gantline-protocol"]),
     ("gantline-client", &["gantline-protocol", "gantline-transport"]),
+    ("gantline-managed", &["gantline-protocol", "gantline-transport", "gantline-client"]),
     ("gantline-server", &["gantline-protocol", "gantline-transport"]),
-    ("gantline-storage-file", &["gantline-protocol", "gantline-server"]),
+    (
+        "gantline-storage-file",
+        &["gantline-protocol", "gantline-server", "gantline-managed", "gantline-client"],
+    ),
     (
         "gantline",
         &[
             "gantline-protocol",
             "gantline-transport",
             "gantline-client",
+            "gantline-managed",
             "gantline-server",
             "gantline-storage-file",
         ],
