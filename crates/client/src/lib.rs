@@ -67,7 +67,8 @@ pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
+    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
+    SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, TopicName,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -85,8 +86,8 @@ pub use gantline_transport::{
 pub use self::client::Client;
 pub use self::error::{
     AuthenticationFailure, ConnectError, ConnectStage, ConnectionError, ConnectionLost, DisconnectCause,
-    FiltersRefused, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed, ServerGoodbye,
-    SubscribeError, UnsubscribeError,
+    FiltersRefused, Progress, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed,
+    ServerGoodbye, SubscribeError, UnsubscribeError,
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;
@@ -94,5 +95,5 @@ pub use self::options::{
     ConnectOptions, Credentials, CredentialsProvider, CredentialsRequest, OptionsError, Password,
 };
 pub use self::publish::{Delivery, Publish, Queued};
-pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
+pub use self::request::{Disconnect, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};
