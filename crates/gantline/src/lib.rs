@@ -6,6 +6,7 @@
 //! * [`protocol`]: packets, topics, sessions and connection machines, without IO;
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
+//! * `managed` (feature `managed`): `ManagedClient`, a client that stays connected;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
 //!
@@ -65,6 +66,12 @@ pub use gantline_client as client;
 #[doc(no_inline)]
 pub use gantline_client::{Client, ConnectOptions, Event, Events, Subscription};
 
+#[cfg(feature = "managed")]
+pub use gantline_managed as managed;
+#[cfg(feature = "managed")]
+#[doc(no_inline)]
+pub use gantline_managed::{ManagedClient, ManagedOptions, Outcome};
+
 #[cfg(feature = "server")]
 pub use gantline_server as server;
 #[cfg(feature = "server")]
@@ -84,6 +91,9 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../../docs/guide/client.md")]
     struct ClientGuide;
+    #[cfg(feature = "managed")]
+    #[doc = include_str!("../../../docs/guide/managed.md")]
+    struct ManagedGuide;
     #[doc = include_str!("../../../docs/guide/server.md")]
     struct ServerGuide;
     #[doc = include_str!("../../../docs/guide/tls.md")]

@@ -38,7 +38,8 @@ pub enum ManagedEvent {
         /// The other server.
         server: Address,
     },
-    /// A message is done with: delivered, rejected or indeterminate.
+    /// A message is done with: delivered, rejected or indeterminate. Told once, but for a message that a stop leaves in the
+    /// store: that one is told of again when the client is started again.
     Processed {
         /// Which.
         id: MessageId,

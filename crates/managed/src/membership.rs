@@ -28,10 +28,12 @@ impl Membership {
         Self { state: Mutex::new(State { filters, lessened: false, ended: false, waker: None }) }
     }
 
-    /// Whether a message is one of this stream.
+    /// Whether a message is one of this stream. One that has ended still gives what it has.
     pub(crate) fn wants(&self, message: &Message) -> bool {
         let state = self.state.lock();
-        !state.lessened || state.filters.iter().any(|filter| filter.matches(message.topic().as_str()))
+        !state.lessened
+            || state.ended
+            || state.filters.iter().any(|filter| filter.matches(message.topic().as_str()))
     }
 
     /// Whether the stream has ended. To be asked when there is no message.

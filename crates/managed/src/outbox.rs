@@ -53,6 +53,8 @@ pub(crate) struct Entry {
     ready_at: u64,
     /// The store has it.
     pub(crate) stored: bool,
+    /// Its outcome was told when the client was stopped, and is not told again.
+    pub(crate) told: bool,
     /// `None` once the outcome is told, and for messages of an earlier client.
     pub(crate) waiter: Option<oneshot::Sender<Outcome>>,
 }
@@ -176,6 +178,7 @@ impl Outbox {
             blamed: 0,
             ready_at,
             stored: kept.is_some(),
+            told: false,
             waiter: Some(waiter),
         });
         offered.answer = Answer::Accepted { outcome, kept };
@@ -197,6 +200,7 @@ impl Outbox {
             blamed: 0,
             ready_at: 0,
             stored: true,
+            told: false,
             waiter: None,
         });
         &mut self.waiting[index]

@@ -80,7 +80,11 @@ impl Pump {
     /// The client stops: whoever waits for what is in flight is told. The session may still deliver it.
     pub(crate) fn stop(&mut self, shared: &Shared) {
         for (entry, _) in &mut self.in_flight {
-            shared.tell_waiter(entry.waiter.take(), entry.id, Outcome::Indeterminate(Doubt::Stopped));
+            if !entry.told {
+                shared.tell_waiter(entry.waiter.take(), entry.id, Outcome::Indeterminate(Doubt::Stopped));
+            }
+            // What is in the store is a message of its own when the client is started again.
+            entry.told = !entry.stored;
         }
     }
 
@@ -191,6 +195,9 @@ impl Pump {
 
     /// The message outlived its connection and the session does not have it. `None`: it is to be sent again.
     fn lost(&mut self, shared: &Shared, entry: &mut Entry, lost: ConnectionLost) -> Option<Outcome> {
+        if entry.told {
+            return Some(Outcome::Indeterminate(Doubt::Stopped));
+        }
         match lost.progress {
             Progress::Unsent => return None,
             // The server owns it; what is missing is only the end of the flow.

@@ -111,7 +111,9 @@ impl Shared {
     pub(crate) fn finish(&self, mut entry: Entry, outcome: Outcome) {
         let journal = self.outbox.lock().done(&entry);
         wake(journal);
-        self.tell_waiter(entry.waiter.take(), entry.id, outcome);
+        if !entry.told {
+            self.tell_waiter(entry.waiter.take(), entry.id, outcome);
+        }
         self.progress.notify_waiters();
     }
 

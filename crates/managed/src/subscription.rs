@@ -241,7 +241,7 @@ impl Inlet<Messages> {
             match Pin::new(&mut self.source).poll_next(cx) {
                 Poll::Ready(Some(message)) if !self.member.membership.wants(&message) => {}
                 Poll::Pending => return self.member.membership.poll_end(cx).map(|()| None),
-                polled => return polled,
+                polled @ Poll::Ready(_) => return polled,
             }
         }
     }
@@ -274,7 +274,7 @@ impl Inlet<ManualAcks<Messages>> {
                     message.acknowledge(ReasonCode::Success);
                 }
                 Poll::Pending => return self.member.membership.poll_end(cx).map(|()| None),
-                polled => return polled,
+                polled @ Poll::Ready(_) => return polled,
             }
         }
     }

@@ -63,7 +63,9 @@ impl Supervisor {
     /// Until it is not wanted any more, or would not help.
     async fn keep_connected(&mut self) -> StopCause {
         loop {
-            self.shared.enter(State::Connecting);
+            if !matches!(*self.shared.state.borrow(), State::Connecting) {
+                self.shared.enter(State::Connecting);
+            }
             self.drop_expired();
             let Some(attempt) = self.attempt().await else { return StopCause::Requested };
             let failure = match attempt {

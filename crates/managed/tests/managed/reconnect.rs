@@ -177,15 +177,14 @@ async fn a_server_that_moves_while_we_are_connected_is_followed_too() {
     let mut from = Script::new("moves").await;
     let _to = server("moved").await;
     let client = started(options("moves").follow_references(true)).await;
+    let mut events = client.events();
     let mut peer = from.accept(ConnAck::default()).await;
     client.connected().await.unwrap();
     let properties =
         DisconnectProperties { server_reference: Some("moved".into()), ..DisconnectProperties::default() };
     peer.send(Packet::Disconnect(Disconnect { reason: ReasonCode::ServerMoved, properties })).await;
     drop(peer);
-    let mut states = client.watch_state();
-    states.wait_for(|state| !state.is_connected()).await.unwrap();
-    client.connected().await.unwrap();
+    find(&mut events, |event| matches!(event, ManagedEvent::Referred { .. }).then_some(())).await;
     delivered(queue(&client, message("t", "")).await).await;
 }
 

@@ -34,6 +34,12 @@ async fn a_stop_ends_what_waits_and_what_is_in_flight() {
     assert!(matches!(late, Outcome::Dropped(DropReason::Stopped)));
     assert!(matches!(client.state(), State::Stopped(StopCause::Requested)));
     assert!(matches!(client.connected().await, Err(StopCause::Requested)));
+    // What was told so is not sent behind anybody's back when it is started again.
+    client.start().await.unwrap();
+    let mut peer = script.accept(ConnAck::default()).await;
+    peer.hears_nothing().await;
+    let counters = client.counters();
+    assert_eq!((counters.pending_messages, counters.indeterminate, counters.dropped), (0, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]

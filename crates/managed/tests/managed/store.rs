@@ -73,32 +73,24 @@ async fn what_waits_survives_the_client_and_goes_out_in_order() {
     let client = started(with("survives", &log)).await;
     let mut deliveries = Vec::new();
     for number in 0..5 {
-        let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][number % 3];
+        let qos = [QoS::AtLeastOnce, QoS::ExactlyOnce][number % 2];
         deliveries.push(queue(&client, message("t", number).qos(qos)).await);
     }
     assert_eq!(log.texts(), ["0", "1", "2", "3", "4"]);
     client.stop().await;
     for delivery in deliveries {
-        let outcome = delivery.await;
-        assert!(
-            matches!(outcome, Outcome::Indeterminate(Doubt::Stored) | Outcome::Dropped(_)),
-            "{outcome:?}"
-        );
+        assert!(matches!(delivery.await, Outcome::Indeterminate(Doubt::Stored)));
     }
     drop(client);
     let server = server("survives").await;
     let mut received = server.subscribe("t", QoS::ExactlyOnce).unwrap();
     let client = started(with("survives", &log)).await;
     delivered(queue(&client, message("t", "5")).await).await;
-    for text in log_order(&["0", "1", "2", "3", "4", "5"]) {
+    for text in ["0", "1", "2", "3", "4", "5"] {
         assert_eq!(received.next().await.unwrap().payload_str().unwrap(), text);
     }
     client.stop().await;
     assert!(log.texts().is_empty());
-}
-
-fn log_order<'a>(texts: &[&'a str]) -> Vec<&'a str> {
-    texts.to_vec()
 }
 
 #[tokio::test(start_paused = true)]
