@@ -14,6 +14,7 @@ use crate::support::{
     Script, connect, delivered, find, message, options, queue, server, shut_down, started, url,
 };
 
+#[expect(clippy::needless_pass_by_value, reason = "`find` gives its events away")]
 fn paused(event: ManagedEvent) -> Option<Duration> {
     match event {
         ManagedEvent::StateChanged(State::Waiting { delay }) => Some(delay),

@@ -42,6 +42,7 @@ pub(crate) async fn started(options: ManagedOptions) -> ManagedClient {
     client
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written as they are")]
 pub(crate) fn message(topic: &str, payload: impl ToString) -> Message {
     Message::new(topic, payload.to_string()).unwrap().qos(QoS::AtLeastOnce)
 }
