@@ -19,7 +19,7 @@ use crate::outcome::{Doubt, Outcome};
 ///
 /// Made by [`ManagedClient::publish`](crate::ManagedClient::publish). The message is accepted whether or not there is a
 /// connection, and sent when there is one: in the order of acceptance, across connections too, for messages of QoS 1 and 2.
-/// Outcomes of messages of QoS 1 and 2 are told in that order. It keeps the client running until it has ended.
+/// While a connection lasts their outcomes are told in that order. It keeps the client running until it has ended.
 ///
 /// Cancel safe: dropped before the message was accepted, nothing is sent; dropped later, the message is delivered all the
 /// same and its outcome is an event only.

@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "the scripted server of the client's tests can do more")]
 mod peer;
 
+mod chaos;
 mod outbox;
 mod publish;
 mod reconnect;
