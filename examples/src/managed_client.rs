@@ -1,5 +1,5 @@
-//! A client that stays connected: it reconnects, subscribes again and sends what waits. Needs no set-up, because it starts
-//! its own server, and stops it now and then.
+//! A client that stays connected: it reconnects, subscribes again and sends what waits. Needs no set-up, because it
+//! starts its own server, and stops it now and then.
 //!
 //! ```sh
 //! cargo run --example managed_client

@@ -32,9 +32,10 @@
 //! # When the connection is lost
 //!
 //! Publishes that wait end with [`ConnectionLost`], which says whether the message will be sent again. The client does
-//! not reconnect by itself (the one of `gantline-managed` does): [`Client::events`] tells of the loss, [`Client::reconnect`] connects the same handle again, from
-//! within an event handler too. With a session that outlives its connection ([`ConnectOptions::session_expiry`])
-//! subscriptions and streams go on and what was in flight is sent again; without one, subscriptions end.
+//! not reconnect by itself (the one of `gantline-managed` does): [`Client::events`] tells of the loss,
+//! [`Client::reconnect`] connects the same handle again, from within an event handler too. With a session that outlives
+//! its connection ([`ConnectOptions::session_expiry`]) subscriptions and streams go on and what was in flight is sent
+//! again; without one, subscriptions end.
 //!
 //! # How it is made
 //!

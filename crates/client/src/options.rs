@@ -103,8 +103,8 @@ impl ConnectOptions {
         Self { address: Some(address.without_credentials()), credentials, ..Self::default() }
     }
 
-    /// The same options for the server at this address. Credentials in it replace those that were set, unless there is a
-    /// [provider](Self::credentials_provider).
+    /// The same options for the server at this address. Credentials in it replace those that were set, unless there is
+    /// a [provider](Self::credentials_provider).
     pub fn server(mut self, address: &Address) -> Self {
         if let Some(credentials) = address.credentials().filter(|_| self.credentials_provider.is_none()) {
             self.credentials = Credentials::of_url(credentials);

@@ -66,8 +66,8 @@ impl Pending {
         None
     }
 
-    /// These flows will never be complete. Their waiters were told so when the connection was lost, save the patient ones,
-    /// which are told now. `cause`: why the last connection ended.
+    /// These flows will never be complete. Their waiters were told so when the connection was lost, save the patient
+    /// ones, which are told now. `cause`: why the last connection ended.
     #[must_use = "the wakers are to be woken outside all locks"]
     pub(crate) fn abandon(&mut self, flows: &[Lost], cause: &DisconnectCause) -> Vec<Waker> {
         let mut wakers = Vec::new();

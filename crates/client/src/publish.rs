@@ -57,13 +57,13 @@ impl Publish {
         Queued(self)
     }
 
-    /// Waits for the end of the flow, not of the connection: if that is lost and the message, of QoS 1 or 2, was sent, the
-    /// outcome is the acknowledgement that a later connection brings which resumes the session.
+    /// Waits for the end of the flow, not of the connection: if that is lost and the message, of QoS 1 or 2, was sent,
+    /// the outcome is the acknowledgement that a later connection brings which resumes the session.
     ///
-    /// It is [`ConnectionLost`](PublishError::ConnectionLost) if the session turns out to be gone, which is known when the
-    /// handle connects again at the latest; until then this waits. For programs that reconnect and keep their messages in
-    /// order, because [`ConnectionLost::progress`](crate::ConnectionLost::progress) then says what is to be sent anew. Not
-    /// the default, because it waits for ever if nobody reconnects.
+    /// It is [`ConnectionLost`](PublishError::ConnectionLost) if the session turns out to be gone, which is known when
+    /// the handle connects again at the latest; until then this waits. For programs that reconnect and keep their
+    /// messages in order, because [`ConnectionLost::progress`](crate::ConnectionLost::progress) then says what is to be
+    /// sent anew. Not the default, because it waits for ever if nobody reconnects.
     pub const fn across_connections(mut self) -> Self {
         self.patient = true;
         self

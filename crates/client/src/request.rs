@@ -118,8 +118,8 @@ impl Subscribe {
         &self.properties
     }
 
-    /// The stream alone, of messages that match the filters, whoever subscribed to them. Nothing is sent, so there need be
-    /// no connection, and the stream outlives connections and sessions; it ends with the client.
+    /// The stream alone, of messages that match the filters, whoever subscribed to them. Nothing is sent, so there need
+    /// be no connection, and the stream outlives connections and sessions; it ends with the client.
     ///
     /// # Errors
     ///
@@ -132,11 +132,11 @@ impl Subscribe {
         Ok(Messages::of(self.client, filters, self.bounds, self.on_full))
     }
 
-    /// The request alone: subscribes without a stream, and nobody unsubscribes by dropping something. The messages go to
-    /// the streams that want them.
+    /// The request alone: subscribes without a stream, and nobody unsubscribes by dropping something. The messages go
+    /// to the streams that want them.
     ///
-    /// A filter that the server refuses is no error: see [`Subscribed::reasons`]. Dropped before it resolves, the request
-    /// may have been sent.
+    /// A filter that the server refuses is no error: see [`Subscribed::reasons`]. Dropped before it resolves, the
+    /// request may have been sent.
     ///
     /// # Errors
     ///

@@ -89,7 +89,8 @@ impl Shared {
         Ok(outbound)
     }
 
-    /// Tries to put a message into the mailbox. A `patient` waiter waits for the end of the flow, not of the connection.
+    /// Tries to put a message into the mailbox. A `patient` waiter waits for the end of the flow, not of the
+    /// connection.
     pub(crate) fn accept(&self, message: &Outbound, patient: bool) -> Result<Accepted, PublishError> {
         if message.qos == QoS::AtMostOnce {
             if !self.terms.is_connected() {

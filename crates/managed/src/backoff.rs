@@ -1,7 +1,7 @@
 //! How long to wait before the next attempt to connect: exponential, with full jitter.
 //!
-//! Each failure doubles the longest wait; how long it really is, chance decides, so that the clients of a server that was
-//! down do not all come back in the same second. Leaves out: time itself; the supervisor sleeps.
+//! Each failure doubles the longest wait; how long it really is, chance decides, so that the clients of a server that
+//! was down do not all come back in the same second. Leaves out: time itself; the supervisor sleeps.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

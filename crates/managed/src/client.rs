@@ -1,7 +1,7 @@
 //! The handle.
 //!
-//! A [`ManagedClient`] is a cheap clone of one handle. It records what is wanted; the supervisor makes it so. Relates to:
-//! `publish.rs` and `subscribe.rs`, where its verbs are. Leaves out: connections.
+//! A [`ManagedClient`] is a cheap clone of one handle. It records what is wanted; the supervisor makes it so. Relates
+//! to: `publish.rs` and `subscribe.rs`, where its verbs are. Leaves out: connections.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -41,15 +41,15 @@ pub(crate) struct Handle {
 }
 
 impl ManagedClient {
-    /// A client that is not started yet: to subscribe before [`start`](Self::start), so that nothing is missed which the
-    /// server sends at once to a resumed session.
+    /// A client that is not started yet: to subscribe before [`start`](Self::start), so that nothing is missed which
+    /// the server sends at once to a resumed session.
     pub fn new(options: ManagedOptions) -> Self {
         Self { handle: Arc::new(Handle { shared: Shared::new(options) }) }
     }
 
-    /// Starts, or starts again after a stop: connects, and connects again whenever the connection is lost. Resolves when
-    /// what the store of the outbox has is read, not when there is a connection; see [`connected`](Self::connected). Does
-    /// nothing if the client is running.
+    /// Starts, or starts again after a stop: connects, and connects again whenever the connection is lost. Resolves
+    /// when what the store of the outbox has is read, not when there is a connection; see
+    /// [`connected`](Self::connected). Does nothing if the client is running.
     ///
     /// While the client is still stopping, it waits for that. Cancel safe.
     ///
@@ -61,8 +61,8 @@ impl ManagedClient {
     }
 
     /// Stops: says goodbye and does not connect again. Awaited, resolves when that is done. Messages that wait end as
-    /// dropped, or stay in the store; [`Stop::drain`] sends them first. Streams stay, and go on if the client is started
-    /// again.
+    /// dropped, or stay in the store; [`Stop::drain`] sends them first. Streams stay, and go on if the client is
+    /// started again.
     pub fn stop(&self) -> Stop {
         Stop { handle: Arc::clone(&self.handle), drain: None, reason: ReasonCode::Success }
     }
@@ -88,22 +88,23 @@ impl ManagedClient {
         self.shared().hurry.notify_waiters();
     }
 
-    /// Replaces the options of connections, from the next one on: a fresh password, say. The address in it does not count:
-    /// the servers stay as they were. With another client id the next connection has another session.
+    /// Replaces the options of connections, from the next one on: a fresh password, say. The address in it does not
+    /// count: the servers stay as they were. With another client id the next connection has another session.
     pub fn set_connect_options(&self, options: ConnectOptions) {
         let former = std::mem::replace(&mut *self.shared().connect.lock(), Arc::new(options));
         // Not under the lock: there may be user code in it.
         drop(former);
     }
 
-    /// Publishes a message, now or when there is a connection. The future does nothing until it is awaited; then it resolves
-    /// with the [`Outcome`](crate::Outcome), or with [`queued`](Publish::queued) as soon as the message is accepted.
+    /// Publishes a message, now or when there is a connection. The future does nothing until it is awaited; then it
+    /// resolves with the [`Outcome`](crate::Outcome), or with [`queued`](Publish::queued) as soon as the message is
+    /// accepted.
     pub fn publish(&self, message: Message) -> Publish {
         Publish::new(Arc::clone(&self.handle), message)
     }
 
-    /// Subscribes, now and on each connection to come; awaited, gives a stream of the messages at once. Options and further
-    /// filters are set on the way:
+    /// Subscribes, now and on each connection to come; awaited, gives a stream of the messages at once. Options and
+    /// further filters are set on the way:
     ///
     /// ```no_run
     /// # use gantline_managed::{ManagedClient, QoS, TopicError};
@@ -121,8 +122,9 @@ impl ManagedClient {
         Subscribe::new(Arc::clone(&self.handle), self.client().subscribe(filter, maximum_qos))
     }
 
-    /// Unsubscribes, whoever holds the filter: streams that are left with no filter end when they have given what they have.
-    /// Recorded at once and told to the server when there is a connection. A stream that is dropped unsubscribes by itself.
+    /// Unsubscribes, whoever holds the filter: streams that are left with no filter end when they have given what they
+    /// have. Recorded at once and told to the server when there is a connection. A stream that is dropped unsubscribes
+    /// by itself.
     ///
     /// # Errors
     ///
@@ -145,8 +147,8 @@ impl ManagedClient {
     }
 
     /// Calls a function with each message, one after the other, in a task of its own: an adapter of
-    /// [`messages`](Self::messages). Ends with the client, or when the task is aborted. A function that owns a clone of the
-    /// client keeps it: then abort the task.
+    /// [`messages`](Self::messages). Ends with the client, or when the task is aborted. A function that owns a clone of
+    /// the client keeps it: then abort the task.
     pub fn on_message<F, T>(&self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,
@@ -181,7 +183,8 @@ impl ManagedClient {
         self.shared().state.borrow().clone()
     }
 
-    /// What the client is doing, to be watched. Always the latest; what came in between may be missed, unlike with events.
+    /// What the client is doing, to be watched. Always the latest; what came in between may be missed, unlike with
+    /// events.
     pub fn watch_state(&self) -> watch::Receiver<State> {
         self.shared().state.subscribe()
     }
@@ -196,8 +199,8 @@ impl ManagedClient {
         self.shared().counters()
     }
 
-    /// The client below, whose connections are managed: to ping, to authenticate again, or for what the server granted. What
-    /// is published with it passes the outbox by, and a connection that is ended with it is made again.
+    /// The client below, whose connections are managed: to ping, to authenticate again, or for what the server granted.
+    /// What is published with it passes the outbox by, and a connection that is ended with it is made again.
     pub fn client(&self) -> &Client {
         &self.shared().client
     }
@@ -223,8 +226,8 @@ impl Drop for Handle {
 
 /// A stop to be made: set options, then await it. Made by [`ManagedClient::stop`].
 ///
-/// From the moment it is awaited, new publishes end as dropped. It takes as long as the goodbye and, if there is one, the
-/// store of the outbox. Dropped before it resolves, the stop goes on.
+/// From the moment it is awaited, new publishes end as dropped. It takes as long as the goodbye and, if there is one,
+/// the store of the outbox. Dropped before it resolves, the stop goes on.
 #[derive(Clone, Debug)]
 #[must_use = "the client runs until this is awaited"]
 pub struct Stop {
@@ -234,8 +237,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Sends what is in the outbox first and waits for the outcomes, connecting again if need be, but no longer than this.
-    /// [`Duration::MAX`]: as long as it takes. Default: not at all.
+    /// Sends what is in the outbox first and waits for the outcomes, connecting again if need be, but no longer than
+    /// this. [`Duration::MAX`]: as long as it takes. Default: not at all.
     pub const fn drain(mut self, longest: Duration) -> Self {
         self.drain = Some(longest);
         self

@@ -1,8 +1,8 @@
 //! Which filters the application wants, which of them the server has, and what to ask for so that both are the same.
 //!
-//! It is synchronous and nothing in it waits. Every difference is found again from the two sets, so a request whose answer
-//! never came is as good as one that was never made. Relates to: `synchronize.rs`, which asks; `subscription.rs`, whose
-//! streams want. Leaves out: the messages.
+//! It is synchronous and nothing in it waits. Every difference is found again from the two sets, so a request whose
+//! answer never came is as good as one that was never made. Relates to: `synchronize.rs`, which asks;
+//! `subscription.rs`, whose streams want. Leaves out: the messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -147,8 +147,8 @@ impl Desire {
 
     // ---- connections ----
 
-    /// A connection is there. Without a session the server has nothing; with one it is asked for what it is not known to
-    /// have.
+    /// A connection is there. Without a session the server has nothing; with one it is asked for what it is not known
+    /// to have.
     pub(crate) fn begin(&mut self, session_present: bool, limits: RequestLimits) {
         self.limits = limits;
         self.restored = false;
@@ -211,7 +211,8 @@ impl Desire {
         refused
     }
 
-    /// A SUBSCRIBE could not be made. Returns whether that is the end of it: of several filters each is tried alone first.
+    /// A SUBSCRIBE could not be made. Returns whether that is the end of it: of several filters each is tried alone
+    /// first.
     pub(crate) fn not_subscribed(
         &mut self,
         filters: &[SubscribeFilter],

@@ -1,7 +1,7 @@
 //! Events: what happens to a managed client, for whoever listens.
 //!
-//! Each listener has a bounded share of one queue, so that one that is slow disturbs nobody. Leaves out: received messages,
-//! which are streams.
+//! Each listener has a bounded share of one queue, so that one that is slow disturbs nobody. Leaves out: received
+//! messages, which are streams.
 
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ pub enum ManagedEvent {
         /// The other server.
         server: Address,
     },
-    /// A message is done with: delivered, rejected or indeterminate. Told once, but for a message that a stop leaves in the
-    /// store: that one is told of again when the client is started again.
+    /// A message is done with: delivered, rejected or indeterminate. Told once, but for a message that a stop leaves in
+    /// the store: that one is told of again when the client is started again.
     Processed {
         /// Which.
         id: MessageId,
@@ -58,8 +58,8 @@ pub enum ManagedEvent {
         /// Each filter and why.
         filters: Vec<(TopicFilter, ReasonCode)>,
     },
-    /// Filters could not be subscribed to, because the request breaks a rule or a limit of the server. They are asked for again
-    /// on the next connection.
+    /// Filters could not be subscribed to, because the request breaks a rule or a limit of the server. They are asked
+    /// for again on the next connection.
     SubscribingFailed {
         /// The filters.
         filters: Vec<TopicFilter>,

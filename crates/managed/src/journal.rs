@@ -1,8 +1,8 @@
-//! Brings the changes of the outbox to its store, in a task of its own, so that a slow disk holds up nobody but those who wait
-//! for it.
+//! Brings the changes of the outbox to its store, in a task of its own, so that a slow disk holds up nobody but those
+//! who wait for it.
 //!
-//! What came while the store was busy goes to it together. Relates to: `outbox.rs`, which notes the changes. Leaves out: what
-//! a change means.
+//! What came while the store was busy goes to it together. Relates to: `outbox.rs`, which notes the changes. Leaves
+//! out: what a change means.
 
 use std::future::Future;
 use std::sync::Arc;

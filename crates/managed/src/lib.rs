@@ -22,9 +22,9 @@
 //!
 //! # Publishing
 //!
-//! A message goes into a bounded outbox and out of it when there is a connection, many at a time and in order. Each publish
-//! ends exactly once, with an [`Outcome`]: delivered, rejected, dropped or indeterminate. With an [`OutboxStore`] the outbox
-//! outlives the program.
+//! A message goes into a bounded outbox and out of it when there is a connection, many at a time and in order. Each
+//! publish ends exactly once, with an [`Outcome`]: delivered, rejected, dropped or indeterminate. With an
+//! [`OutboxStore`] the outbox outlives the program.
 //!
 //! | QoS | the connection is lost while the message is in flight |
 //! |-----|---|
@@ -34,14 +34,14 @@
 //!
 //! # Receiving
 //!
-//! What is subscribed to is a wish that outlives connections, and so do its streams. A connection whose server has no session
-//! of ours subscribes to everything again, some filters at a time; one that has is asked for what has changed meanwhile.
-//! Messages wait until the subscriptions are restored.
+//! What is subscribed to is a wish that outlives connections, and so do its streams. A connection whose server has no
+//! session of ours subscribes to everything again, some filters at a time; one that has is asked for what has changed
+//! meanwhile. Messages wait until the subscriptions are restored.
 //!
 //! # How it is made
 //!
-//! On top of [`Client`](gantline_client::Client), whose sessions and streams it uses rather than having its own. One task, the
-//! supervisor, owns connecting; the handles record what is wanted and that task makes it so.
+//! On top of [`Client`](gantline_client::Client), whose sessions and streams it uses rather than having its own. One
+//! task, the supervisor, owns connecting; the handles record what is wanted and that task makes it so.
 
 mod backoff;
 mod client;

@@ -28,7 +28,8 @@ pub(crate) struct Lifecycle {
 /// Starts, if it is not running.
 pub(crate) async fn start(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let mut lifecycle = shared.lifecycle.lock().await;
-    if *shared.wish.borrow() == Wish::Run && !shared.state.borrow().is_stopped() {
+    let alive = lifecycle.supervisor.as_ref().is_some_and(|task| !task.is_finished());
+    if alive && *shared.wish.borrow() == Wish::Run && !shared.state.borrow().is_stopped() {
         return Ok(());
     }
     lifecycle.wait().await;

@@ -1,7 +1,7 @@
 //! What a stream of the managed client still belongs to: its filters, and whether it has ended.
 //!
-//! The stream itself is one of the lower client and outlives sessions; this is what ends it. Relates to: `desire.rs`, which
-//! knows all members. Leaves out: the messages.
+//! The stream itself is one of the lower client and outlives sessions; this is what ends it. Relates to: `desire.rs`,
+//! which knows all members. Leaves out: the messages.
 
 use std::task::{Context, Poll, Waker};
 

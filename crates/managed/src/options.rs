@@ -1,6 +1,7 @@
 //! What a managed client is to do: where to connect, how patiently, and what to keep meanwhile.
 //!
-//! Relates to: [`ConnectOptions`], the options of each connection. Leaves out: subscriptions, which are made with the client.
+//! Relates to: [`ConnectOptions`], the options of each connection. Leaves out: subscriptions, which are made with the
+//! client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -77,9 +78,9 @@ pub enum InDoubt {
 impl ManagedOptions {
     /// Options for connections with these options.
     ///
-    /// With a [session that outlives its connections](ConnectOptions::session_expiry), messages in flight go on where they
-    /// were and the server keeps what comes meanwhile. Without one, each connection subscribes anew and messages of QoS 2 in
-    /// flight are [in doubt](Self::in_doubt).
+    /// With a [session that outlives its connections](ConnectOptions::session_expiry), messages in flight go on where
+    /// they were and the server keeps what comes meanwhile. Without one, each connection subscribes anew and messages
+    /// of QoS 2 in flight are [in doubt](Self::in_doubt).
     pub fn new(connect: ConnectOptions) -> Self {
         let servers = connect.address().cloned().into_iter().collect();
         Self {
@@ -98,8 +99,8 @@ impl ManagedOptions {
         }
     }
 
-    /// Adds a server, to be tried when those before it cannot be reached or refuse. All else is as for the first one, but
-    /// for credentials in the URL. Each has its turn before there is a pause.
+    /// Adds a server, to be tried when those before it cannot be reached or refuse. All else is as for the first one,
+    /// but for credentials in the URL. Each has its turn before there is a pause.
     ///
     /// # Errors
     ///
@@ -109,8 +110,8 @@ impl ManagedOptions {
         Ok(self)
     }
 
-    /// The longest pause after the first failure, which doubles with each failure, and the longest pause at all. How long
-    /// each really is, chance decides, from nothing to that. Default 1 s and 60 s.
+    /// The longest pause after the first failure, which doubles with each failure, and the longest pause at all. How
+    /// long each really is, chance decides, from nothing to that. Default 1 s and 60 s.
     pub const fn backoff(mut self, shortest: Duration, longest: Duration) -> Self {
         self.shortest_pause = shortest;
         self.longest_pause = longest;
@@ -137,8 +138,8 @@ impl ManagedOptions {
         self
     }
 
-    /// How many messages of QoS 1 and 2 may be in flight, if the server's Receive Maximum allows as many. Default 1,024, at
-    /// least 1.
+    /// How many messages of QoS 1 and 2 may be in flight, if the server's Receive Maximum allows as many. Default
+    /// 1,024, at least 1.
     pub const fn max_in_flight(mut self, messages: u16) -> Self {
         self.max_in_flight = if messages == 0 { 1 } else { messages };
         self
@@ -150,16 +151,16 @@ impl ManagedOptions {
         self
     }
 
-    /// How many filters go into one SUBSCRIBE or UNSUBSCRIBE; fewer if the server's Maximum Packet Size demands it. Default
-    /// 8, because there are servers that close the connection at more; at least 1.
+    /// How many filters go into one SUBSCRIBE or UNSUBSCRIBE; fewer if the server's Maximum Packet Size demands it.
+    /// Default 8, because there are servers that close the connection at more; at least 1.
     pub const fn filters_per_request(mut self, filters: usize) -> Self {
         self.filters_per_request = if filters == 0 { 1 } else { filters };
         self
     }
 
-    /// Whether to go where the server sends us: its Server Reference with Use another server (0x9C) or Server moved (0x9D).
-    /// Default false, because it takes our credentials to a server that nobody has configured; never to one with a less safe
-    /// transport. Not followed, such a refusal is one like others.
+    /// Whether to go where the server sends us: its Server Reference with Use another server (0x9C) or Server moved
+    /// (0x9D). Default false, because it takes our credentials to a server that nobody has configured; never to one
+    /// with a less safe transport. Not followed, such a refusal is one like others.
     pub const fn follow_references(mut self, follow: bool) -> Self {
         self.follow_references = follow;
         self
@@ -178,8 +179,8 @@ impl ManagedOptions {
         self
     }
 
-    /// Keeps the outbox in a store, so that its messages outlive the program. A message is accepted when the store has it.
-    /// Default: none, the outbox is in memory only.
+    /// Keeps the outbox in a store, so that its messages outlive the program. A message is accepted when the store has
+    /// it. Default: none, the outbox is in memory only.
     pub fn outbox_store(mut self, store: impl OutboxStore + 'static) -> Self {
         self.store = Some(Arc::new(store));
         self

@@ -1,9 +1,9 @@
 //! The messages that are not delivered yet, in their order: a bounded queue between publishers and connections.
 //!
-//! It is synchronous and nothing in it waits. A message enters at the end and is taken from the front when it may be sent;
-//! until it is done with it counts against the bounds, in flight or not. With a store each step is noted as a change, and a
-//! message may be sent when its change is kept. Relates to: `pump.rs`, which takes; `journal.rs`, which brings the changes to
-//! the store. Leaves out: what the outcome of a message is.
+//! It is synchronous and nothing in it waits. A message enters at the end and is taken from the front when it may be
+//! sent; until it is done with it counts against the bounds, in flight or not. With a store each step is noted as a
+//! change, and a message may be sent when its change is kept. Relates to: `pump.rs`, which takes; `journal.rs`, which
+//! brings the changes to the store. Leaves out: what the outcome of a message is.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -303,8 +303,8 @@ impl Outbox {
         self.pump.take()
     }
 
-    /// The changes may not be kept. Returns the messages that were to be appended, which are out; the rest is to be kept
-    /// later.
+    /// The changes may not be kept. Returns the messages that were to be appended, which are out; the rest is to be
+    /// kept later.
     pub(crate) fn not_kept(&mut self, batch: Batch) -> Vec<Entry> {
         let mut refused = Vec::new();
         let mut changes = batch.changes;

@@ -1,7 +1,7 @@
 //! How a publish ends: exactly once, in one of four ways.
 //!
-//! Relates to: `publish.rs`, whose futures resolve with an [`Outcome`]. Leaves out: what leads to which, which is decided in
-//! `pump.rs` and `shared.rs`.
+//! Relates to: `publish.rs`, whose futures resolve with an [`Outcome`]. Leaves out: what leads to which, which is
+//! decided in `pump.rs` and `shared.rs`.
 
 use gantline_client::{DisconnectCause, PublishResult};
 use gantline_protocol::{EncodeError, ReasonCode, StoreError};
@@ -10,7 +10,8 @@ use gantline_protocol::{EncodeError, ReasonCode, StoreError};
 #[derive(Clone, Debug)]
 #[must_use = "a publish may end otherwise than delivered"]
 pub enum Outcome {
-    /// The server has it: QoS 0, it was accepted into the output of a connection; QoS 1 and 2, the server acknowledged it.
+    /// The server has it: QoS 0, it was accepted into the output of a connection; QoS 1 and 2, the server acknowledged
+    /// it.
     Delivered(PublishResult),
     /// It cannot be delivered, and trying again would not help. The messages behind it go on.
     Rejected(Rejection),
@@ -117,12 +118,12 @@ pub enum Doubt {
     /// again.
     #[error("the message was sent, and could not be sent again after the connection was lost")]
     Resent,
-    /// The client was stopped after the message was sent and before it was acknowledged. If the session goes on when the
-    /// client is started again, so does the message.
+    /// The client was stopped after the message was sent and before it was acknowledged. If the session goes on when
+    /// the client is started again, so does the message.
     #[error("the managed client was stopped before the message was acknowledged")]
     Stopped,
-    /// The client was stopped while the message waited; the store has it and it is sent when a client is started with that
-    /// store.
+    /// The client was stopped while the message waited; the store has it and it is sent when a client is started with
+    /// that store.
     #[error("the managed client was stopped; the message waits in the store")]
     Stored,
     /// A message of QoS 2 from the store had been sent by a client that is gone. See [`InDoubt`](crate::InDoubt).

@@ -1,7 +1,8 @@
 //! The two steps of a publish as futures: accepted into the outbox, done with.
 //!
 //! [`Publish`] does nothing until it is polled. Awaited, it accepts the message and waits for its outcome;
-//! [`Publish::queued`] stops after the first step and gives a [`Delivery`] for the second. Leaves out: the way in between.
+//! [`Publish::queued`] stops after the first step and gives a [`Delivery`] for the second. Leaves out: the way in
+//! between.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,11 +19,12 @@ use crate::outcome::{Doubt, Outcome};
 /// A message on its way: resolves when it is done with, with its [`Outcome`].
 ///
 /// Made by [`ManagedClient::publish`](crate::ManagedClient::publish). The message is accepted whether or not there is a
-/// connection, and sent when there is one: in the order of acceptance, across connections too, for messages of QoS 1 and 2.
-/// While a connection lasts their outcomes are told in that order. It keeps the client running until it has ended.
+/// connection, and sent when there is one: in the order of acceptance, across connections too, for messages of QoS 1
+/// and 2. While a connection lasts their outcomes are told in that order. It keeps the client running until it has
+/// ended.
 ///
-/// Cancel safe: dropped before the message was accepted, nothing is sent; dropped later, the message is delivered all the
-/// same and its outcome is an event only.
+/// Cancel safe: dropped before the message was accepted, nothing is sent; dropped later, the message is delivered all
+/// the same and its outcome is an event only.
 #[derive(Debug)]
 #[must_use = "a publish does nothing until it is awaited"]
 pub struct Publish {
@@ -44,8 +46,8 @@ impl Publish {
         Self { handle, step: Step::New(message) }
     }
 
-    /// The first step alone: resolves when the message is accepted, that is when the outbox has it and so has its store if
-    /// there is one, with a future of the outcome. If it is not accepted, that future tells why.
+    /// The first step alone: resolves when the message is accepted, that is when the outbox has it and so has its store
+    /// if there is one, with a future of the outcome. If it is not accepted, that future tells why.
     pub const fn queued(self) -> Queued {
         Queued(self)
     }
@@ -108,7 +110,8 @@ impl Future for Queued {
     }
 }
 
-/// The second step of a [`Publish`]: resolves with the [`Outcome`]. May be dropped, the message is delivered all the same.
+/// The second step of a [`Publish`]: resolves with the [`Outcome`]. May be dropped, the message is delivered all the
+/// same.
 #[derive(Debug)]
 #[must_use = "a message may end otherwise than delivered"]
 pub struct Delivery {

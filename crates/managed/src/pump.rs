@@ -1,9 +1,10 @@
 //! Moves messages from the outbox into the connection and their acknowledgements back.
 //!
-//! Messages go out as fast as the window allows and their outcomes are taken in the order of sending. A message outlives its
-//! connection in one of two ways: the session of the lower client still has it, then that sends it again and all the pump
-//! does is wait; or it does not, then the pump puts it back at the front of the outbox, if that cannot deliver it twice. Relates
-//! to: [`gantline_client::Publish::across_connections`], which tells the two apart. Leaves out: when to connect.
+//! Messages go out as fast as the window allows and their outcomes are taken in the order of sending. A message
+//! outlives its connection in one of two ways: the session of the lower client still has it, then that sends it again
+//! and all the pump does is wait; or it does not, then the pump puts it back at the front of the outbox, if that cannot
+//! deliver it twice. Relates to: [`gantline_client::Publish::across_connections`], which tells the two apart. Leaves
+//! out: when to connect.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -55,8 +56,8 @@ impl Pump {
         std::future::poll_fn(|cx| self.poll(shared, cx)).await
     }
 
-    /// Takes every outcome that is there, and puts back what is to be sent again. For when a connection has ended, and when
-    /// the next one has told what became of the session.
+    /// Takes every outcome that is there, and puts back what is to be sent again. For when a connection has ended, and
+    /// when the next one has told what became of the session.
     pub(crate) fn settle_lost(&mut self, shared: &Shared) {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut still = VecDeque::with_capacity(self.in_flight.len());

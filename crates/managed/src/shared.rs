@@ -1,7 +1,7 @@
 //! What the handles, the streams and the tasks of one managed client share.
 //!
-//! Several small locks, each held for a few instructions and none while user code runs or a waker is woken; no two are held
-//! together. Relates to: `supervisor.rs`, which does the work. Leaves out: how.
+//! Several small locks, each held for a few instructions and none while user code runs or a waker is woken; no two are
+//! held together. Relates to: `supervisor.rs`, which does the work. Leaves out: how.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

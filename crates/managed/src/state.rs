@@ -1,7 +1,7 @@
 //! What a managed client is doing, and why it stopped.
 //!
-//! Relates to: `supervisor.rs`, which moves from one [`State`] to the next. Leaves out: what happens in between, which is
-//! told as events.
+//! Relates to: `supervisor.rs`, which moves from one [`State`] to the next. Leaves out: what happens in between, which
+//! is told as events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,8 @@ pub enum StopCause {
     /// It was told to.
     #[error("the managed client was stopped")]
     Requested,
-    /// Trying again would not help: see [`ManagedOptions::stop_when`](crate::ManagedOptions::stop_when). Change the options and
-    /// start it again.
+    /// Trying again would not help: see [`ManagedOptions::stop_when`](crate::ManagedOptions::stop_when). Change the
+    /// options and start it again.
     #[error("the managed client has given up: {0}")]
     GaveUp(Failure),
 }
@@ -84,12 +84,12 @@ impl Failure {
         }
     }
 
-    /// Whether only a person can help. That is: the options contradict themselves, or name a port that wants TLS; the server
-    /// refuses because of the version, the client id, the credentials or the authentication method, or has banned us; or
-    /// another client has taken our session over, which two clients would do to each other for ever.
+    /// Whether only a person can help. That is: the options contradict themselves, or name a port that wants TLS; the
+    /// server refuses because of the version, the client id, the credentials or the authentication method, or has
+    /// banned us; or another client has taken our session over, which two clients would do to each other for ever.
     ///
-    /// A connection that ends as not authorized is none of these: it may have been for one message, and the next attempt
-    /// tells.
+    /// A connection that ends as not authorized is none of these: it may have been for one message, and the next
+    /// attempt tells.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Connect(

@@ -1,7 +1,7 @@
 //! A subscription on its way to being wanted: the filters with their options.
 //!
-//! A value on which options are set and which is then awaited, as with the lower client, whose value it wraps. Relates to:
-//! `desire.rs`, where it ends up. Leaves out: the request to the server, which is made again for each session.
+//! A value on which options are set and which is then awaited, as with the lower client, whose value it wraps. Relates
+//! to: `desire.rs`, where it ends up. Leaves out: the request to the server, which is made again for each session.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -19,8 +19,8 @@ use crate::subscription::Subscription;
 /// [`ManagedClient::subscribe`](crate::ManagedClient::subscribe).
 ///
 /// It resolves at once, whether or not there is a connection, with the stream;
-/// [`Subscription::granted`] waits for the server. Options that exist in 5.0 only are refused by the connection that does not
-/// have them, as an event and as the answer.
+/// [`Subscription::granted`] waits for the server. Options that exist in 5.0 only are refused by the connection that
+/// does not have them, as an event and as the answer.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! Streams of messages that outlive connections and sessions: of some filters, or of everything.
 //!
-//! Each wraps a stream of the lower client that was made without a request. That keeps what the lower client does well: its
-//! bounds, acknowledging when a message is taken, one acknowledgement for a message that several streams want, and no message
-//! of QoS 2 twice after a resume. What it does not know, that a filter is not wanted any more, the membership adds. Leaves
-//! out: asking the server, see `desire.rs`.
+//! Each wraps a stream of the lower client that was made without a request. That keeps what the lower client does well:
+//! its bounds, acknowledging when a message is taken, one acknowledgement for a message that several streams want, and
+//! no message of QoS 2 twice after a resume. What it does not know, that a filter is not wanted any more, the
+//! membership adds. Leaves out: asking the server, see `desire.rs`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,8 +24,8 @@ use crate::shared::{Shared, wake};
 /// The messages of a subscription, a bounded stream. Made by
 /// [`ManagedClient::subscribe`](crate::ManagedClient::subscribe).
 ///
-/// A message is acknowledged when it is taken from here; what is not taken holds back the acknowledgements of later ones.
-/// The stream outlives connections, sessions and stops of the client. It ends when somebody
+/// A message is acknowledged when it is taken from here; what is not taken holds back the acknowledgements of later
+/// ones. The stream outlives connections, sessions and stops of the client. It ends when somebody
 /// [unsubscribes](crate::ManagedClient::unsubscribe) from its last filter, and it keeps the client running.
 ///
 /// Dropping it gives its filters up, unless another stream holds them.
@@ -80,8 +80,8 @@ impl Subscription {
         std::future::poll_fn(|cx| self.stream.poll_message(cx)).await
     }
 
-    /// What the server granted, one for each filter in order: the QoS, which may be lower than asked for. Waits until the
-    /// server of the present connection, or of the next one, has answered. Cancel safe.
+    /// What the server granted, one for each filter in order: the QoS, which may be lower than asked for. Waits until
+    /// the server of the present connection, or of the next one, has answered. Cancel safe.
     ///
     /// # Errors
     ///
@@ -123,9 +123,9 @@ impl Subscription {
         ManualStream(self.stream.manual())
     }
 
-    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client in
-    /// every way. Ends with the subscription or with the client, or when the task is aborted. A function that owns a clone
-    /// of the client keeps it.
+    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client
+    /// in every way. Ends with the subscription or with the client, or when the task is aborted. A function that owns a
+    /// clone of the client keeps it.
     pub fn for_each<F, T>(self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,
@@ -143,7 +143,8 @@ impl Stream for Subscription {
     }
 }
 
-/// All messages of a managed client, a bounded stream. Made by [`ManagedClient::messages`](crate::ManagedClient::messages).
+/// All messages of a managed client, a bounded stream. Made by
+/// [`ManagedClient::messages`](crate::ManagedClient::messages).
 ///
 /// A message is acknowledged when it is taken from here. The stream keeps the client running.
 #[derive(Debug)]
@@ -173,8 +174,9 @@ impl ManagedMessages {
         ManualStream(self.stream.manual())
     }
 
-    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client in
-    /// every way. Ends with the client, or when the task is aborted. A function that owns a clone of the client keeps it.
+    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client
+    /// in every way. Ends with the client, or when the task is aborted. A function that owns a clone of the client
+    /// keeps it.
     pub fn for_each<F, T>(self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,

@@ -1,7 +1,7 @@
 //! The supervisor: the one task that owns connecting, and keeps the client connected as long as that is wanted.
 //!
-//! It tries the servers in turn, pauses, tries again; while there is a connection it restores the subscriptions and lets the
-//! pump run; on a fatal failure or a stop it winds up. Relates to: `backoff.rs`, `servers.rs`, `pump.rs` and
+//! It tries the servers in turn, pauses, tries again; while there is a connection it restores the subscriptions and
+//! lets the pump run; on a fatal failure or a stop it winds up. Relates to: `backoff.rs`, `servers.rs`, `pump.rs` and
 //! `synchronize.rs`, each of which does one of these. Leaves out: IO, which is the lower client's.
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! Makes the server's set of subscriptions the one that is wanted: on a new connection all that it lacks, later each change.
+//! Makes the server's set of subscriptions the one that is wanted: on a new connection all that it lacks, later each
+//! change.
 //!
-//! Several requests are on their way at once, so that a large set is restored in a few round trips. Relates to: `desire.rs`,
-//! which says what to ask for. Leaves out: connections; the supervisor drops this when one ends.
+//! Several requests are on their way at once, so that a large set is restored in a few round trips. Relates to:
+//! `desire.rs`, which says what to ask for. Leaves out: connections; the supervisor drops this when one ends.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,8 +19,8 @@ use crate::desire::Request;
 use crate::event::ManagedEvent;
 use crate::shared::{Shared, wake};
 
-/// Restores the subscriptions and follows their changes, as long as it is polled. Cancel safe: what was asked and is not
-/// answered is asked again on the next connection.
+/// Restores the subscriptions and follows their changes, as long as it is polled. Cancel safe: what was asked and is
+/// not answered is asked again on the next connection.
 pub(crate) async fn synchronize(shared: &Arc<Shared>) -> Infallible {
     let mut synchronizer =
         Synchronizer { shared, running: Vec::new(), patience: Some(Box::pin(sleep(PATIENCE))) };

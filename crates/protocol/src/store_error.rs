@@ -1,6 +1,7 @@
 //! Why a store of the application failed, whatever it stores.
 //!
-//! Stores are traits of the crates that use them: retained messages of a server, the outbox of a client. They fail alike.
+//! Stores are traits of the crates that use them: retained messages of a server, the outbox of a client. They fail
+//! alike.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Many messages over connections that end all the time: nothing is lost, nothing comes in another order, and what is to
-//! come once comes once.
+//! Many messages over connections that end all the time: nothing is lost, nothing comes in another order, and what is
+//! to come once comes once.
 
 use std::time::Duration;
 
