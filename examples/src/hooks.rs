@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .on_undelivered(|publish: &PublishAttempt<'_>| println!("nobody wants {}", publish.topic()))
         .start()
         .await?;
-    let options = |id: &str| ConnectOptions::new(&server.local_addresses()[0].to_string())?.client_id(id);
+    let options = |id: &str| ConnectOptions::new(server.local_addresses()[0].to_string())?.client_id(id);
 
     let reader = Client::connect(options("reader")?).await?;
     match reader.subscribe("#", QoS::AtLeastOnce).await {

@@ -289,7 +289,7 @@ fn complete(
     let info = Arc::new(ConnectionInfo { connack, lost: lost.len() });
     machine.session_mut().opened(Arc::clone(&info), version, method, resumable);
     let mut effects = Effects { events: vec![Event::Connected(info)], ..Effects::default() };
-    shared.pending.lock().abandon(lost.iter().map(|lost| lost.tag));
+    shared.abandon(&lost);
     let mut dispatch = shared.dispatch.lock();
     dispatch.thaw(resumed, &mut effects);
     if !resumed {

@@ -32,9 +32,10 @@
 //! # When the connection is lost
 //!
 //! Publishes that wait end with [`ConnectionLost`], which says whether the message will be sent again. The client does
-//! not reconnect by itself: [`Client::events`] tells of the loss, [`Client::reconnect`] connects the same handle again, from
-//! within an event handler too. With a session that outlives its connection ([`ConnectOptions::session_expiry`])
-//! subscriptions and streams go on and what was in flight is sent again; without one, subscriptions end.
+//! not reconnect by itself (the one of `gantline-managed` does): [`Client::events`] tells of the loss,
+//! [`Client::reconnect`] connects the same handle again, from within an event handler too. With a session that outlives
+//! its connection ([`ConnectOptions::session_expiry`]) subscriptions and streams go on and what was in flight is sent
+//! again; without one, subscriptions end.
 //!
 //! # How it is made
 //!
@@ -68,7 +69,8 @@ pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
+    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
+    SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, TopicName,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -86,8 +88,8 @@ pub use gantline_transport::{WebSocketClientOptions, WebSocketRequest};
 pub use self::client::Client;
 pub use self::error::{
     AuthenticationFailure, ConnectError, ConnectStage, ConnectionError, ConnectionLost, DisconnectCause,
-    FiltersRefused, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed, ServerGoodbye,
-    SubscribeError, UnsubscribeError,
+    FiltersRefused, Progress, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed,
+    ServerGoodbye, SubscribeError, UnsubscribeError,
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;
@@ -96,5 +98,5 @@ pub use self::options::{
 };
 pub use self::pub_sub::{Losses, PubSub};
 pub use self::publish::{Delivery, Publish, Queued};
-pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
+pub use self::request::{Disconnect, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

@@ -8,12 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use gantline_protocol::{Message, ProtocolVersion, QoS, TopicFilter};
+use gantline_protocol::{Message, ProtocolVersion, QoS, SubscribeProperties, TopicFilter};
 
 use crate::client::Client;
 use crate::error::{DisconnectCause, PublishError, PublishResult, SubscribeError};
 use crate::event::{Event, Events};
-use crate::request::Subscribe;
 use crate::subscription::Subscription;
 
 /// A client to build upon: publishes, subscribes, and tells at once when its connection is lost.
@@ -66,7 +65,7 @@ impl PubSub for Client {
     }
 
     async fn subscribe(&self, filters: &[(TopicFilter, QoS)]) -> Result<Subscription, SubscribeError> {
-        let request = Subscribe::new(self.clone());
+        let request = self.subscribe_to(Vec::new(), SubscribeProperties::default());
         filters.iter().fold(request, |request, (filter, qos)| request.and(filter.clone(), *qos)).await
     }
 

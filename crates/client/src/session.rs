@@ -158,7 +158,7 @@ impl Lease {
         let plan = Plan { client_id: station.client_id.clone(), clean_start };
         let (session, kept) = (std::mem::take(&mut station.session), station.resumable);
         drop(station);
-        shared.pending.lock().abandon(former.iter().map(|lost| lost.tag));
+        shared.abandon(&former);
         Ok(Some((Self { shared: Arc::clone(shared), session, ending: None, kept }, plan)))
     }
 

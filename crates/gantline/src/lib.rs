@@ -7,6 +7,7 @@
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
 //! * `rpc` (feature `rpc`): `RpcClient` and `RpcServer`, calls by messages; typed ones with `rpc-json`;
+//! * `managed` (feature `managed`): `ManagedClient`, a client that stays connected;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
 //! * `web` (feature `web`): `MqttEndpoint`, which puts the server on a route of axum or hyper;
 //! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
@@ -74,6 +75,12 @@ pub use gantline_rpc as rpc;
 #[doc(no_inline)]
 pub use gantline_rpc::{RpcClient, RpcServer};
 
+#[cfg(feature = "managed")]
+pub use gantline_managed as managed;
+#[cfg(feature = "managed")]
+#[doc(no_inline)]
+pub use gantline_managed::{ManagedClient, ManagedOptions, Outcome};
+
 #[cfg(feature = "server")]
 pub use gantline_server as server;
 #[cfg(feature = "server")]
@@ -96,6 +103,9 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../../docs/guide/client.md")]
     struct ClientGuide;
+    #[cfg(feature = "managed")]
+    #[doc = include_str!("../../../docs/guide/managed.md")]
+    struct ManagedGuide;
     #[doc = include_str!("../../../docs/guide/server.md")]
     struct ServerGuide;
     #[doc = include_str!("../../../docs/guide/tls.md")]

@@ -15,6 +15,7 @@ mod client_id;
 mod packet_id;
 mod qos;
 mod reason_code;
+mod store_error;
 mod time;
 mod version;
 
@@ -71,6 +72,7 @@ pub use self::properties::{
 pub use self::qos::QoS;
 pub use self::reason_code::ReasonCode;
 pub use self::session::Session;
+pub use self::store_error::StoreError;
 pub use self::time::Moment;
 pub use self::topic::{SharedFilter, TopicError, TopicFilter, TopicName};
 pub use self::version::{ProtocolVersion, UnknownVersion};

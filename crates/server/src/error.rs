@@ -3,10 +3,8 @@
 //! Relates to: [`Server::start`](crate::Server::start) and the calls of [`RunningServer`](crate::RunningServer). Leaves
 //! out: what clients do wrong, which ends their connections and is counted and logged.
 
-use gantline_protocol::{EncodeError, ReasonCode};
+use gantline_protocol::{EncodeError, ReasonCode, StoreError};
 use gantline_transport::{AddressError, TransportError};
-
-use crate::retained_store::StoreError;
 
 /// Why a server did not start. Nothing is left running.
 #[derive(Clone, Debug, thiserror::Error)]

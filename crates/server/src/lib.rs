@@ -53,8 +53,8 @@ mod validation;
 
 pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, ClientId,
-    Message, QoS, ReasonCode, RetainHandling, SubscribeFilter, SubscriptionOptions, TopicFilter, TopicName,
-    async_trait,
+    Message, QoS, ReasonCode, RetainHandling, StoreError, SubscribeFilter, SubscriptionOptions, TopicFilter,
+    TopicName, async_trait,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -82,7 +82,7 @@ pub use self::hooks::{
 };
 pub use self::local::LocalSubscription;
 pub use self::options::ServerOptions;
-pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore, StoreError};
+pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore};
 pub use self::server::{RunningServer, Server};
 pub use self::stats::Stats;
 pub use self::validation::{Acceptance, ConnectionRequest, ConnectionValidator, Refusal, Verdict};

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gantline_protocol::{Moment, Outbound, TopicName};
+use gantline_protocol::{Moment, Outbound, StoreError, TopicName};
 use gantline_transport::Clock;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use crate::broker::Broker;
 use crate::broker::retained::Retained;
 use crate::broker::unsaved::Unsaved;
-use crate::retained_store::{RetainedChange, RetainedMessage, RetainedStore, StoreError};
+use crate::retained_store::{RetainedChange, RetainedMessage, RetainedStore};
 
 /// The end of the task that an application holds.
 #[derive(Debug)]

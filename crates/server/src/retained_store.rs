@@ -4,11 +4,10 @@
 //! one of a topic counts. Relates to: `persistence.rs`, which calls the store in a task of its own, so that it may take
 //! its time; `gantline-storage-file`, which has one on disk. Leaves out: sessions, which are in memory only.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use gantline_protocol::{Message, TopicName, async_trait};
+use gantline_protocol::{Message, StoreError, TopicName, async_trait};
 
 /// A store of retained messages. [`Server::retained_store`](crate::Server::retained_store) takes one.
 ///
@@ -143,29 +142,8 @@ impl RetainedMessage {
     }
 }
 
-/// Why a store failed: what it was about to do, and what went wrong.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{context}: {source}")]
-pub struct StoreError {
-    context: Arc<str>,
-    source: Arc<dyn Error + Send + Sync>,
-}
-
-impl StoreError {
-    /// An error with its context, such as `cannot write retained/7.log`.
-    pub fn new(context: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { context: context.into().into(), source: source.into().into() }
-    }
-
-    /// What the store was about to do.
-    pub fn context(&self) -> &str {
-        &self.context
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::time::Duration;
 
     use super::*;
@@ -177,11 +155,5 @@ mod tests {
         assert_eq!(kept.message, Message::new("t", "x").unwrap().content_type("a/b").retain(true));
         assert_eq!(kept.expires, Some(now + Duration::from_secs(7)));
         assert!(!kept.is_expired(now) && kept.is_expired(now + Duration::from_secs(7)));
-    }
-
-    #[test]
-    fn an_error_says_what_was_tried_and_why_it_failed() {
-        let error = StoreError::new("cannot write retained/7.log", io::Error::other("no space"));
-        assert_eq!(error.to_string(), "cannot write retained/7.log: no space");
     }
 }

@@ -16,10 +16,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gantline-protocol", &[]),
     ("gantline-transport", &["gantline-protocol"]),
     ("gantline-client", &["gantline-protocol", "gantline-transport"]),
+    ("gantline-managed", &["gantline-protocol", "gantline-transport", "gantline-client"]),
     ("gantline-server", &["gantline-protocol", "gantline-transport"]),
     ("gantline-rpc", &["gantline-protocol", "gantline-client"]),
-    ("gantline-storage-file", &["gantline-protocol", "gantline-server"]),
     ("gantline-web", &["gantline-transport", "gantline-server"]),
+    (
+        "gantline-storage-file",
+        &["gantline-protocol", "gantline-server", "gantline-managed", "gantline-client"],
+    ),
     (
         "gantline",
         &[
@@ -27,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gantline-transport",
             "gantline-client",
             "gantline-rpc",
+            "gantline-managed",
             "gantline-server",
             "gantline-storage-file",
             "gantline-web",

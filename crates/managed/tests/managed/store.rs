@@ -1,0 +1,176 @@
+//! The outbox in a store: what survives the client, what is done with, and a store that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gantline_managed::{
+    Doubt, InDoubt, ManagedClient, ManagedEvent, ManagedOptions, OutboxChange, OutboxMessage, OutboxStore,
+    Outcome, QoS, Rejection, StoreError, async_trait,
+};
+use gantline_protocol::packet::ConnAck;
+
+use crate::support::{Script, delivered, find, message, options, queue, server, started};
+
+/// A log in memory.
+#[derive(Debug, Default)]
+struct Log {
+    changes: parking_lot::Mutex<Vec<OutboxChange>>,
+    broken: AtomicBool,
+}
+
+impl Log {
+    fn messages(&self) -> Vec<OutboxMessage> {
+        let mut messages: Vec<OutboxMessage> = Vec::new();
+        for change in self.changes.lock().iter() {
+            match change {
+                OutboxChange::Append(message) => messages.push(message.clone()),
+                OutboxChange::Sent(id) => {
+                    messages
+                        .iter_mut()
+                        .filter(|message| message.id == *id)
+                        .for_each(|message| message.sent = true);
+                }
+                OutboxChange::Remove(id) => messages.retain(|message| message.id != *id),
+            }
+        }
+        messages
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let text = |message: &OutboxMessage| message.message.payload_str().unwrap().to_owned();
+        self.messages().iter().map(text).collect()
+    }
+}
+
+#[async_trait]
+impl OutboxStore for Log {
+    async fn load(&self, found: &mut (dyn FnMut(OutboxChange) + Send)) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::new("cannot read the log", "broken"));
+        }
+        self.changes.lock().iter().cloned().for_each(found);
+        Ok(())
+    }
+
+    async fn apply(&self, changes: Vec<OutboxChange>) -> Result<(), StoreError> {
+        tokio::task::yield_now().await;
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::new("cannot write the log", "broken"));
+        }
+        self.changes.lock().extend(changes);
+        Ok(())
+    }
+}
+
+fn with(name: &str, log: &Arc<Log>) -> ManagedOptions {
+    options(name).outbox_store(Arc::clone(log))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_survives_the_client_and_goes_out_in_order() {
+    let log = Arc::new(Log::default());
+    let client = started(with("survives", &log)).await;
+    let mut deliveries = Vec::new();
+    for number in 0..5 {
+        let qos = [QoS::AtLeastOnce, QoS::ExactlyOnce][number % 2];
+        deliveries.push(queue(&client, message("t", number).qos(qos)).await);
+    }
+    assert_eq!(log.texts(), ["0", "1", "2", "3", "4"]);
+    client.stop().await;
+    for delivery in deliveries {
+        assert!(matches!(delivery.await, Outcome::Indeterminate(Doubt::Stored)));
+    }
+    drop(client);
+    let server = server("survives").await;
+    let mut received = server.subscribe("t", QoS::ExactlyOnce).unwrap();
+    let client = started(with("survives", &log)).await;
+    delivered(queue(&client, message("t", "5")).await).await;
+    for text in ["0", "1", "2", "3", "4", "5"] {
+        assert_eq!(received.next().await.unwrap().payload_str().unwrap(), text);
+    }
+    client.stop().await;
+    assert!(log.texts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_accepted_when_it_is_stored_and_forgotten_when_it_is_acknowledged() {
+    let log = Arc::new(Log::default());
+    let _server = server("stored").await;
+    let client = started(with("stored", &log)).await;
+    client.connected().await.unwrap();
+    let delivery = queue(&client, message("t", "1")).await;
+    assert!(log.changes.lock().iter().any(|change| matches!(change, OutboxChange::Append(_))));
+    delivered(delivery).await;
+    client.stop().await;
+    assert!(log.messages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn qos_2_that_an_earlier_client_has_sent_is_not_sent_as_new() {
+    for in_doubt in [InDoubt::GiveUp, InDoubt::Resend] {
+        let name = format!("crash-{in_doubt:?}").to_lowercase();
+        let mut script = Script::new(&name).await;
+        let log = Arc::new(Log::default());
+        let client = started(with(&name, &log)).await;
+        let mut peer = script.accept(ConnAck::default()).await;
+        let _sent = queue(&client, message("t", "sent").qos(QoS::ExactlyOnce)).await;
+        peer.expect_publish().await;
+        // What a crash leaves behind.
+        let left = Log { changes: parking_lot::Mutex::new(log.changes.lock().clone()), ..Log::default() };
+        let left = Arc::new(left);
+        assert!(left.messages()[0].sent);
+        let successor = ManagedClient::new(with(&name, &left).in_doubt(in_doubt));
+        let mut events = successor.events();
+        successor.start().await.unwrap();
+        let mut peer = script.accept(ConnAck::default()).await;
+        if in_doubt == InDoubt::Resend {
+            assert_eq!(peer.expect_publish().await.payload, "sent");
+            continue;
+        }
+        peer.hears_nothing().await;
+        let outcome = find(&mut events, |event| match event {
+            ManagedEvent::Processed { outcome, .. } => Some(outcome),
+            _ => None,
+        });
+        assert!(matches!(outcome.await, Outcome::Indeterminate(Doubt::Restarted)));
+        assert!(left.messages().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_stored_is_rejected_and_the_client_goes_on() {
+    let log = Arc::new(Log::default());
+    let client = started(with("broken", &log)).await;
+    let mut events = client.events();
+    log.broken.store(true, Ordering::Relaxed);
+    let outcome = client.publish(message("t", "1")).await;
+    assert!(matches!(outcome, Outcome::Rejected(Rejection::NotStored(_))));
+    find(&mut events, |event| matches!(event, ManagedEvent::StoreFailed(_)).then_some(())).await;
+    log.broken.store(false, Ordering::Relaxed);
+    let _server = server("broken").await;
+    delivered(queue(&client, message("t", "2")).await).await;
+    client.stop().await;
+    assert!(log.messages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_keeps_the_client_from_starting() {
+    let log = Arc::new(Log::default());
+    log.broken.store(true, Ordering::Relaxed);
+    let client = ManagedClient::new(with("unreadable", &log));
+    assert_eq!(client.start().await.unwrap_err().context(), "cannot read the log");
+    assert!(client.state().is_stopped());
+    log.broken.store(false, Ordering::Relaxed);
+    client.start().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expiry_goes_on_in_the_store() {
+    let log = Arc::new(Log::default());
+    let client = started(with("expiry", &log)).await;
+    drop(queue(&client, message("t", "").expiry(3600)).await);
+    let expires = log.messages()[0].expires.unwrap();
+    let left = expires.duration_since(std::time::SystemTime::now()).unwrap();
+    assert!(left <= Duration::from_secs(3600) && left > Duration::from_secs(3500));
+}
