@@ -119,7 +119,10 @@ impl Driver {
         }
         if says_goodbye {
             let deadline = self.shared.clock.instant(deadline);
-            let closed = std::future::poll_fn(|cx| self.poll_close(cx));
+            let closed = async {
+                std::future::poll_fn(|cx| self.poll_close(cx)).await;
+                self.shared.flush_journal().await;
+            };
             match deadline {
                 Some(deadline) => drop(tokio::time::timeout_at(deadline, closed).await),
                 None => closed.await,
@@ -209,7 +212,7 @@ impl Driver {
     /// Whether the socket is read. It is not while a stream is above its bounds, unless something of ours waits for the
     /// server: its answer comes through that socket. Then we read on, up to a bound.
     fn may_read(&self) -> Result<bool, DisconnectCause> {
-        if self.framed.pending_out() > MOST_OUTPUT {
+        if self.framed.pending_out() > MOST_OUTPUT || self.exchange.is_holding() {
             return Ok(false);
         }
         if !self.shared.gauge.is_over() {
@@ -304,6 +307,13 @@ impl Driver {
 
     /// Writes; when all is written, tells those who wait for it.
     fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+        match self.exchange.poll_release(cx) {
+            Poll::Ready(released) => released?,
+            Poll::Pending => {
+                self.unwritten = true;
+                return Ok(false);
+            }
+        }
         let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
         if written.map_err(DisconnectCause::network)? > 0 {
             self.exchange.machine.note_sent(now);
@@ -363,6 +373,9 @@ impl Driver {
     /// Closes. After a goodbye of ours it waits for the server to close: a socket that is closed while something is
     /// unread may take the goodbye back from the network, and the server would publish the will.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.exchange.poll_release(cx)).is_err() {
+            return Poll::Ready(());
+        }
         if ready!(self.framed.poll_flush(cx)).is_err() || ready!(self.framed.poll_close(cx)).is_err() {
             return Poll::Ready(());
         }

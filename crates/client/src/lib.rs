@@ -36,6 +36,9 @@
 //! within an event handler too. With a session that outlives its connection ([`ConnectOptions::session_expiry`])
 //! subscriptions and streams go on and what was in flight is sent again; without one, subscriptions end.
 //!
+//! With [`ConnectOptions::session_store`] the session outlives the process too: a client that was restarted sends again
+//! what was in flight, and what the server already has comes no second time.
+//!
 //! # How it is made
 //!
 //! Connecting runs in the caller's future; what follows is done by one task for each connection, the driver, which owns
@@ -54,20 +57,25 @@ mod error;
 mod event;
 mod exchange;
 mod inbox;
+mod journal;
+mod kept;
 mod options;
 mod pending;
 mod publish;
 mod reauthenticate;
+mod recorder;
 mod request;
 mod session;
+mod session_store;
 mod shared;
 mod subscription;
 
 pub use gantline_protocol::{
-    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,
+    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, StoreError,
+    async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
+    ClientId, Message, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -95,4 +103,5 @@ pub use self::options::{
 };
 pub use self::publish::{Delivery, Publish, Queued};
 pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
+pub use self::session_store::{Durability, SessionChange, SessionStore};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

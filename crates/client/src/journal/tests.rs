@@ -1,0 +1,1 @@
+//! Tests of the journal: batches, failures, and what a task that is stopped leaves.
