@@ -20,5 +20,6 @@ mod peer;
 mod publish;
 mod resume;
 mod runtimes;
+mod session_store;
 mod subscribe;
 mod versions;
