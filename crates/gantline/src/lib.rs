@@ -7,7 +7,8 @@
 //! * [`transport`]: addresses, streams, listeners, framing;
 //! * `client` (feature `client`, on by default): [`Client`], a handle with one driver task;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
-//! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
+//! * `storage_file` (feature `storage-file`): `FileStore`, files that keep the retained messages of a server, and
+//!   `FileSessionStore`, those that keep the session of a client.
 //!
 //! The feature `tls`, on by default, adds `mqtts://` to both. `pfx` adds PKCS#12 files and keys with a password to it,
 //! `system-roots` the CAs of the system, and `aws-iot` the client's options for AWS IoT Core.
@@ -73,7 +74,10 @@ pub use gantline_server::{RunningServer, Server, ServerOptions, StartError};
 
 #[cfg(feature = "storage-file")]
 pub use gantline_storage_file as storage_file;
-#[cfg(feature = "storage-file")]
+#[cfg(all(feature = "storage-file", feature = "client"))]
+#[doc(no_inline)]
+pub use gantline_storage_file::FileSessionStore;
+#[cfg(all(feature = "storage-file", feature = "server"))]
 #[doc(no_inline)]
 pub use gantline_storage_file::FileStore;
 
