@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+#[cfg(all(feature = "client", feature = "managed"))]
+mod clients;
 mod damage;
 mod kill;
 mod server;
