@@ -72,6 +72,9 @@ async fn attempt(
     deadline: Instant,
 ) -> Result<(), ConnectError> {
     options.check_for(version)?;
+    if let Some(journal) = &shared.journal {
+        journal.check(&options.identity)?;
+    }
     let claimed = timeout_at(deadline, Lease::claim(shared, options)).await;
     let (mut lease, plan) = claimed.map_err(|_| ConnectError::AlreadyConnected)??;
     let timed_out = |waiting_for| ConnectError::TimedOut { limit: options.connect_timeout, waiting_for };

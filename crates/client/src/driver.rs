@@ -335,12 +335,17 @@ impl Driver {
         if self.goodbye.as_ref().is_some_and(|farewell| farewell.deadline <= now) {
             return Err(DisconnectCause::Requested);
         }
-        if self.exchange.machine.next_timeout() <= now {
+        // While the store holds the output, a ping would not leave and its answer not be read.
+        let timeout = match self.exchange.is_holding() {
+            true => Moment::NEVER,
+            false => self.exchange.machine.next_timeout(),
+        };
+        if timeout <= now {
             self.exchange.handle_timeout(now, self.framed.out())?;
             return Ok(true);
         }
         let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
-        let due = self.exchange.machine.next_timeout().min(farewell);
+        let due = timeout.min(farewell);
         let Some(due) = self.shared.clock.instant(due) else { return Ok(false) };
         match &mut self.timer {
             // A timer that is early is set anew when it fires: most packets only move the deadline on.

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::error::ConnectError;
 use crate::kept::Kept;
-use crate::options::OptionsError;
+use crate::options::{Identity, OptionsError};
 use crate::pending::Pending;
 use crate::session::{Lease, Plan};
 use crate::session_store::{Durability, SessionChange, Store};
@@ -67,6 +67,19 @@ impl Journal {
         Arc::new(Self { store, durability, clock, queue: Mutex::default(), rested: Notify::new() })
     }
 
+    /// Whether a client of this identity may use the store, as far as that is known.
+    ///
+    /// # Errors
+    ///
+    /// What it has belongs to another client id.
+    pub(crate) fn check(&self, identity: &Identity) -> Result<(), ConnectError> {
+        match (&self.queue.lock().client_id, identity) {
+            (Some(owner), Identity::Given(wanted)) if owner == wanted => Ok(()),
+            (Some(owner), _) => Err(ConnectError::SessionOfAnother { owner: owner.clone() }),
+            (None, _) => Ok(()),
+        }
+    }
+
     /// Makes store and session agree before an attempt to connect: loads the session for the first one, and writes what is
     /// left of the last connection for others. Cancel safe.
     ///
@@ -80,25 +93,23 @@ impl Journal {
         pending: &Mutex<Pending>,
     ) -> Result<(), ConnectError> {
         let Some(wanted) = &plan.client_id else { return Err(OptionsError::StoreWithoutClientId.into()) };
-        let known = self.queue.lock().client_id.clone();
-        let owner = match known {
-            Some(owner) => Some(owner),
-            None => {
-                let mut kept = Kept::default();
-                let loaded = self.store.0.load(&mut |change| kept.apply(change)).await;
-                loaded.map_err(ConnectError::Store)?;
-                let owner = kept.client_id().cloned();
-                if owner.as_ref().is_none_or(|owner| owner == wanted) {
-                    self.queue.lock().client_id = Some(wanted.clone());
-                    lease.restore(kept.into_session(self.clock.now(), pending));
+        let is_loaded = self.queue.lock().client_id.is_some();
+        let mut begins = plan.cleared;
+        if !is_loaded {
+            let mut kept = Kept::default();
+            let loaded = self.store.0.load(&mut |change| kept.apply(change)).await;
+            loaded.map_err(ConnectError::Store)?;
+            match kept.client_id() {
+                Some(owner) if owner != wanted => {
+                    return Err(ConnectError::SessionOfAnother { owner: owner.clone() });
                 }
-                owner
+                owner => begins |= owner.is_none(),
             }
-        };
-        match owner {
-            Some(owner) if owner != *wanted => return Err(ConnectError::SessionOfAnother { owner }),
-            Some(_) if !plan.cleared => {}
-            _ => drop(self.append([Note::Change(SessionChange::Begin(wanted.clone()))])),
+            self.queue.lock().client_id = Some(wanted.clone());
+            lease.restore(kept.into_session(self.clock.now(), pending));
+        }
+        if begins {
+            self.append([Note::Change(SessionChange::Begin(wanted.clone()))]);
         }
         self.flush().await.map_err(ConnectError::Store)
     }

@@ -106,8 +106,9 @@ pub enum SessionChange {
 /// When a client goes on after a change of its session. See [`ConnectOptions::session_store`](crate::ConnectOptions::session_store).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// A packet leaves when the store has what must not be forgotten once it has left. Nothing is lost and nothing comes
-    /// twice, whenever the process ends, as far as the store keeps what it has confirmed. The default.
+    /// A packet leaves when the store has what must not be forgotten once it has left. Whenever the process ends, what was
+    /// sent is sent again, and neither end takes a message of QoS 2 for what it is not, as far as the store keeps what it
+    /// has confirmed. The default.
     ///
     /// Changes that come meanwhile share the next call of the store, so a slow one costs latency rather than throughput.
     #[default]

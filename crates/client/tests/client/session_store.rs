@@ -210,6 +210,20 @@ async fn what_can_be_done_twice_does_not_wait_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_server_is_not_blamed_for_a_store_that_is_slow() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    log.set(State::Blocks);
+    send(&client, "x", QoS::AtLeastOnce).await;
+    // Several times the keep alive.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    log.set(State::Works);
+    assert_eq!(publish(&mut peer).await.0, "x");
+    assert!(matches!(peer.receive().await, Packet::PingReq));
+    assert!(client.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_that_come_while_the_store_is_busy_share_its_next_call() {
     let log = Log::new();
     let (client, mut peer, _) = started(&log, ConnAck::default()).await;
@@ -384,6 +398,25 @@ async fn a_store_belongs_to_one_client_id() {
         error.to_string(),
         "our session store belongs to the client id \"cellar\": each client id needs a store of its own"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_client_id_does_not_cost_what_is_kept() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+    drop(peer);
+    ended(&client).await;
+    for other in [ConnectOptions::default(), ConnectOptions::default().client_id("cellar").unwrap()] {
+        client.set_options(other);
+        let (stream, _peer) = pair();
+        let error = client.reconnect_with(stream).await.unwrap_err();
+        assert!(matches!(&error, ConnectError::SessionOfAnother { owner } if owner.as_str() == "kitchen"));
+    }
+    client.set_options(options(&log));
+    let (_, mut peer) = reconnected(&client, session_present()).await;
+    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
 }
 
 #[test]
