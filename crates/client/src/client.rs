@@ -8,7 +8,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{ClientId, DisconnectProperties, Message, QoS, ReasonCode, TopicError, TopicFilter};
+use gantline_protocol::{
+    ClientId, DisconnectProperties, Message, QoS, ReasonCode, SubscribeFilter, SubscribeProperties,
+    TopicError, TopicFilter,
+};
 use gantline_transport::Stream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -125,7 +128,12 @@ impl Client {
         F: TryInto<TopicFilter>,
         F::Error: Into<TopicError>,
     {
-        Subscribe::new(self.clone()).and(filter, maximum_qos)
+        self.subscribe_to(Vec::new(), SubscribeProperties::default()).and(filter, maximum_qos)
+    }
+
+    /// As [`subscribe`](Self::subscribe), for filters that have their options already.
+    pub fn subscribe_to(&self, filters: Vec<SubscribeFilter>, properties: SubscribeProperties) -> Subscribe {
+        Subscribe::new(self.clone(), filters, properties)
     }
 
     /// Unsubscribes, whoever holds the filter: streams that are left with no filter end. A stream that is dropped

@@ -38,7 +38,8 @@ pub(crate) enum Command {
 
 #[derive(Debug)]
 pub(crate) struct SubscribeCommand {
-    pub(crate) stream: StreamId,
+    /// `None` if there is none to be made.
+    pub(crate) stream: Option<StreamId>,
     pub(crate) filters: Vec<SubscribeFilter>,
     pub(crate) properties: SubscribeProperties,
     pub(crate) reply: Reply<SubAck>,

@@ -303,7 +303,7 @@ fn complete(
     {
         journal.rewrite(machine.session());
     }
-    shared.pending.lock().abandon(lost.iter().map(|lost| lost.tag));
+    shared.abandon(&lost);
     let mut dispatch = shared.dispatch.lock();
     dispatch.thaw(resumed, &mut effects);
     if !resumed {

@@ -53,7 +53,7 @@ struct Stream {
     filters: Vec<TopicFilter>,
     names: Arc<[String]>,
     sequence: u64,
-    /// Its place among the requests to the server; `None` until its SUBSCRIBE is sent.
+    /// Its place among the requests to the server; `None` until its SUBSCRIBE is sent, and for a stream without one.
     asked: Option<u64>,
 }
 
@@ -181,7 +181,7 @@ impl Dispatch {
     /// The client is gone: every stream ends.
     pub(crate) fn end_all(&mut self, effects: &mut Effects) {
         self.end_subscriptions(effects);
-        effects.wakers.extend(self.all.iter().filter_map(|&slot| self.streams[slot].inbox.end()));
+        effects.wakers.extend(self.streams.iter().filter_map(|(_, stream)| stream.inbox.end()));
     }
 
     /// See [`Inbox::freeze`].

@@ -218,8 +218,22 @@ pub struct ConnectionLost {
     /// Of a publish: it was sent, its session outlives the connection, and the next connection that resumes the session
     /// sends it again. Otherwise false: the server may or may not have it, and nobody will send it again.
     pub resent_on_resume: bool,
+    /// How far the operation had come.
+    pub progress: Progress,
     /// Why the connection ended.
     pub cause: DisconnectCause,
+}
+
+/// How far an operation had come when its connection was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing of it was sent: the server does not have it.
+    Unsent,
+    /// It was sent, at least in part: the server may or may not have it.
+    Sent,
+    /// A message of QoS 2 whose PUBREC came: the server has it, only the end of the flow is missing. Told by
+    /// publishes that [wait across connections](crate::Publish::across_connections); others say [`Sent`](Self::Sent).
+    Received,
 }
 
 /// Why a publish failed.

@@ -222,7 +222,7 @@ impl Exchange {
 
     pub(crate) fn subscribe(&mut self, command: SubscribeCommand, out: &mut Vec<u8>) {
         let SubscribeCommand { stream, filters, properties, reply } = command;
-        if !self.shared.dispatch.lock().ask(stream) {
+        if stream.is_some_and(|stream| !self.shared.dispatch.lock().ask(stream)) {
             // Given up before it was sent.
             return;
         }

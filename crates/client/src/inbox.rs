@@ -117,20 +117,9 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn new(message: Message, ticket: Ticket) -> Self {
-        let weight = message.topic().as_str().len() + message.payload().len() + properties_weight(&message);
+        let weight = message.weight();
         Self { message, ticket, weight }
     }
-}
-
-/// Few messages have properties, but a server could put a whole packet of them into each.
-fn properties_weight(message: &Message) -> usize {
-    let properties = message.properties();
-    if properties.is_empty() {
-        return 0;
-    }
-    // What came over the wire can be written again, so there is no error.
-    let encoded = properties.encoded_len().unwrap_or_default();
-    encoded + properties.user_properties.len() * size_of::<(String, String)>()
 }
 
 /// How much waits in all streams of a client.

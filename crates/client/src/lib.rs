@@ -75,7 +75,8 @@ pub use gantline_protocol::{
     async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
+    ClientId, Message, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
+    SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, TopicName,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -93,8 +94,8 @@ pub use gantline_transport::{
 pub use self::client::Client;
 pub use self::error::{
     AuthenticationFailure, ConnectError, ConnectStage, ConnectionError, ConnectionLost, DisconnectCause,
-    FiltersRefused, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed, ServerGoodbye,
-    SubscribeError, UnsubscribeError,
+    FiltersRefused, Progress, PublishError, PublishResult, ReauthenticateError, Refusal, RequestFailed,
+    ServerGoodbye, SubscribeError, UnsubscribeError,
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;
@@ -102,6 +103,6 @@ pub use self::options::{
     ConnectOptions, Credentials, CredentialsProvider, CredentialsRequest, OptionsError, Password,
 };
 pub use self::publish::{Delivery, Publish, Queued};
-pub use self::request::{Disconnect, Subscribe, Unsubscribe, Unsubscribed};
+pub use self::request::{Disconnect, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
 pub use self::session_store::{Durability, SessionChange, SessionStore};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

@@ -106,6 +106,20 @@ impl ConnectOptions {
         Self { address: Some(address.without_credentials()), credentials, ..Self::default() }
     }
 
+    /// The same options for the server at this address. Credentials in it replace those that were set, unless there is a
+    /// [provider](Self::credentials_provider).
+    pub fn server(mut self, address: &Address) -> Self {
+        if let Some(credentials) = address.credentials().filter(|_| self.credentials_provider.is_none()) {
+            self.credentials = Credentials::of_url(credentials);
+        }
+        self.address = Some(address.clone().without_credentials());
+        #[cfg(feature = "websocket")]
+        {
+            self.secure_websocket = None;
+        }
+        self
+    }
+
     /// Who the client is; the server keeps one session for each client id. Default: an id is generated for the handle
     /// and kept for its later connections.
     ///

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::QoS;
+use gantline_protocol::session::Lost;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use crate::error::{ConnectionLost, DisconnectCause, PublishError, PublishResult};
+use crate::error::{ConnectionLost, DisconnectCause, Progress, PublishError, PublishResult};
 
 /// What becomes of a publish.
 pub(crate) type Outcome = Result<PublishResult, PublishError>;
@@ -33,21 +34,23 @@ struct Slot {
     waker: Option<Waker>,
     /// The waiter still wants to know.
     awaited: bool,
+    /// The waiter waits for the end of the flow, not of the connection.
+    patient: bool,
     /// The flow may still be completed.
     in_flight: bool,
 }
 
 impl Pending {
     /// A slot for a message that is about to be accepted.
-    pub(crate) fn reserve(&mut self) -> u32 {
-        let slot = Slot { outcome: None, waker: None, awaited: true, in_flight: true };
+    pub(crate) fn reserve(&mut self, patient: bool) -> u32 {
+        let slot = Slot { outcome: None, waker: None, awaited: true, patient, in_flight: true };
         // Mailbox and session are bounded far below this.
         u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
     }
 
     /// A slot for a message that an earlier process has sent: nobody waits for it.
     pub(crate) fn orphan(&mut self) -> u32 {
-        let tag = self.reserve();
+        let tag = self.reserve(false);
         self.give_up(tag);
         tag
     }
@@ -70,20 +73,28 @@ impl Pending {
         None
     }
 
-    /// These flows will never be complete. Their waiters were told so when the connection was lost.
-    pub(crate) fn abandon(&mut self, tags: impl Iterator<Item = u32>) {
-        for tag in tags {
-            if let Some(slot) = self.slots.get_mut(tag as usize) {
+    /// These flows will never be complete. Their waiters were told so when the connection was lost, save the patient ones,
+    /// which are told now. `cause`: why the last connection ended.
+    #[must_use = "the wakers are to be woken outside all locks"]
+    pub(crate) fn abandon(&mut self, flows: &[Lost], cause: &DisconnectCause) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for flow in flows {
+            let Some(slot) = self.slots.get_mut(flow.tag as usize) else { continue };
+            if slot.outcome.is_some() || !slot.awaited {
                 slot.in_flight = false;
                 if !slot.awaited {
-                    self.slots.remove(tag as usize);
+                    self.slots.remove(flow.tag as usize);
                 }
+                continue;
             }
+            let progress = if flow.message.is_some() { Progress::Sent } else { Progress::Received };
+            wakers.extend(self.complete(flow.tag, Err(lost(false, progress, cause.clone()))));
         }
+        wakers
     }
 
-    /// The connection ended: every waiter is told. Those of the tags in `unsent` hold messages that will not be sent;
-    /// the others are sent again if the session is resumed.
+    /// The connection ended: every waiter is told, save the patient ones whose flow has begun. Those of the tags in
+    /// `unsent` hold messages that will not be sent; the others are sent again if the session is resumed.
     #[must_use = "the wakers are to be woken outside all locks"]
     pub(crate) fn close(
         &mut self,
@@ -94,11 +105,11 @@ impl Pending {
         self.open = false;
         let mut wakers = Vec::new();
         for &tag in unsent {
-            wakers.extend(self.complete(tag, Err(lost(false, cause.clone()))));
+            wakers.extend(self.complete(tag, Err(lost(false, Progress::Unsent, cause.clone()))));
         }
         for (_, slot) in &mut self.slots {
-            if slot.outcome.is_none() && slot.awaited {
-                slot.outcome = Some(Err(lost(session_kept, cause.clone())));
+            if slot.outcome.is_none() && slot.awaited && !slot.patient {
+                slot.outcome = Some(Err(lost(session_kept, Progress::Sent, cause.clone())));
                 wakers.extend(slot.waker.take());
             }
         }
@@ -132,8 +143,8 @@ impl Pending {
     }
 }
 
-fn lost(resent_on_resume: bool, cause: DisconnectCause) -> PublishError {
-    ConnectionLost { resent_on_resume, cause }.into()
+fn lost(resent_on_resume: bool, progress: Progress, cause: DisconnectCause) -> PublishError {
+    ConnectionLost { resent_on_resume, progress, cause }.into()
 }
 
 /// The publishers that wait for room in the mailbox, in the order in which they came: QoS 0 and the others apart,
@@ -254,18 +265,18 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_only_when_both_sides_have_let_go() {
         let mut pending = Pending::default();
-        let dropped = pending.reserve();
+        let dropped = pending.reserve(false);
         pending.give_up(dropped);
-        let next = pending.reserve();
+        let next = pending.reserve(false);
         assert_ne!(dropped, next);
         assert!(pending.complete(dropped, success()).is_none());
-        assert_eq!(pending.reserve(), dropped);
+        assert_eq!(pending.reserve(false), dropped);
     }
 
     #[test]
     fn a_lost_connection_says_what_is_sent_again() {
         let mut pending = Pending::default();
-        let (sent, unsent) = (pending.reserve(), pending.reserve());
+        let (sent, unsent) = (pending.reserve(false), pending.reserve(false));
         let wakers = pending.close(&[unsent], &DisconnectCause::Requested, true);
         assert!(wakers.is_empty());
         for (tag, resent) in [(sent, true), (unsent, false)] {
@@ -275,15 +286,15 @@ mod tests {
             assert_eq!(lost.resent_on_resume, resent);
         }
         // The one in flight may still be acknowledged after a resume.
-        assert_eq!(pending.reserve(), unsent);
+        assert_eq!(pending.reserve(false), unsent);
         assert!(pending.complete(sent, success()).is_none());
-        assert_eq!(pending.reserve(), sent);
+        assert_eq!(pending.reserve(false), sent);
     }
 
     #[test]
     fn an_acknowledgement_after_a_resume_replaces_what_was_not_read() {
         let mut pending = Pending::default();
-        let tag = pending.reserve();
+        let tag = pending.reserve(false);
         assert!(pending.close(&[], &DisconnectCause::Requested, true).is_empty());
         assert!(pending.complete(tag, success()).is_none());
         assert!(matches!(pending.poll(tag, &mut cx()), Poll::Ready(Ok(_))));

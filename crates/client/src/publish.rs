@@ -31,6 +31,7 @@ use crate::shared::Accepted;
 pub struct Publish {
     client: Client,
     step: Step,
+    patient: bool,
 }
 
 #[derive(Debug)]
@@ -47,13 +48,25 @@ enum Step {
 
 impl Publish {
     pub(crate) const fn new(client: Client, message: Message) -> Self {
-        Self { client, step: Step::New(message) }
+        Self { client, step: Step::New(message), patient: false }
     }
 
     /// The first step alone: resolves when the message is accepted into the bounded output, with a future of the
     /// acknowledgement. To have many messages in flight, or to let messages go without waiting for them.
     pub const fn queued(self) -> Queued {
         Queued(self)
+    }
+
+    /// Waits for the end of the flow, not of the connection: if that is lost and the message, of QoS 1 or 2, was sent, the
+    /// outcome is the acknowledgement that a later connection brings which resumes the session.
+    ///
+    /// It is [`ConnectionLost`](PublishError::ConnectionLost) if the session turns out to be gone, which is known when the
+    /// handle connects again at the latest; until then this waits. For programs that reconnect and keep their messages in
+    /// order, because [`ConnectionLost::progress`](crate::ConnectionLost::progress) then says what is to be sent anew. Not
+    /// the default, because it waits for ever if nobody reconnects.
+    pub const fn across_connections(mut self) -> Self {
+        self.patient = true;
+        self
     }
 
     /// Drives the first step.
@@ -74,7 +87,7 @@ impl Publish {
             if place.is_some_and(|place| !room.wait(place, cx.waker())) && shared.is_connected() {
                 return Poll::Pending;
             }
-            let accepted = shared.accept(message);
+            let accepted = shared.accept(message, self.patient);
             if let Ok(Accepted::Full) = accepted {
                 if place.is_some() {
                     return Poll::Pending;

@@ -11,7 +11,7 @@ use gantline_protocol::{Auth, EncodeError, PacketType, ReasonCode, Rule, Violati
 use tokio::sync::oneshot;
 
 use crate::command::Command;
-use crate::error::{AuthenticationFailure, ConnectionLost, DisconnectCause, ReauthenticateError};
+use crate::error::{AuthenticationFailure, ConnectionLost, DisconnectCause, Progress, ReauthenticateError};
 use crate::shared::Shared;
 
 /// Runs an exchange to its end.
@@ -111,7 +111,11 @@ impl<'a> Ticket<'a> {
         // A connection that takes no orders any more and is still there says the goodbye that we asked for.
         let closing = self.shared.station.lock().info.is_some() && !self.shared.is_connected();
         let lost = match closing {
-            true => ConnectionLost { resent_on_resume: false, cause: DisconnectCause::Requested },
+            true => ConnectionLost {
+                resent_on_resume: false,
+                progress: Progress::Sent,
+                cause: DisconnectCause::Requested,
+            },
             false => self.shared.lost(),
         };
         match lost.cause {

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::command::{Command, Goodbye, SubscribeCommand, UnsubscribeCommand};
 use crate::error::{ConnectionError, FiltersRefused, SubscribeError, UnsubscribeError};
 use crate::inbox::{OnFull, StreamBounds};
-use crate::subscription::{Subscription, Tap};
+use crate::subscription::{Messages, Subscription, Tap};
 
 /// A boxed future, for requests that are too rare to count.
 type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -42,9 +42,12 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    pub(crate) fn new(client: Client) -> Self {
-        let properties = SubscribeProperties::default();
-        Self { client, filters: Vec::new(), invalid: None, properties, bounds: None, on_full: None }
+    pub(crate) const fn new(
+        client: Client,
+        filters: Vec<SubscribeFilter>,
+        properties: SubscribeProperties,
+    ) -> Self {
+        Self { client, filters, invalid: None, properties, bounds: None, on_full: None }
     }
 
     /// Adds a filter to the same stream. A message that matches several of them comes once.
@@ -105,6 +108,52 @@ impl Subscribe {
         self
     }
 
+    /// The filters with their options, in order.
+    pub fn filters(&self) -> &[SubscribeFilter] {
+        &self.filters
+    }
+
+    /// The properties of SUBSCRIBE.
+    pub const fn properties(&self) -> &SubscribeProperties {
+        &self.properties
+    }
+
+    /// The stream alone, of messages that match the filters, whoever subscribed to them. Nothing is sent, so there need be
+    /// no connection, and the stream outlives connections and sessions; it ends with the client.
+    ///
+    /// # Errors
+    ///
+    /// A text is no topic filter.
+    pub fn without_request(self) -> Result<Messages, TopicError> {
+        if let Some(error) = self.invalid {
+            return Err(error);
+        }
+        let filters = self.filters.into_iter().map(|filter| filter.filter).collect();
+        Ok(Messages::of(self.client, filters, self.bounds, self.on_full))
+    }
+
+    /// The request alone: subscribes without a stream, and nobody unsubscribes by dropping something. The messages go to
+    /// the streams that want them.
+    ///
+    /// A filter that the server refuses is no error: see [`Subscribed::reasons`]. Dropped before it resolves, the request
+    /// may have been sent.
+    ///
+    /// # Errors
+    ///
+    /// See [`SubscribeError`].
+    pub async fn without_stream(self) -> Result<Subscribed, SubscribeError> {
+        self.check()?;
+        let (reply, answer) = oneshot::channel();
+        let command =
+            SubscribeCommand { stream: None, filters: self.filters, properties: self.properties, reply };
+        let order = self.client.order(Command::Subscribe(Box::new(command)), answer).await;
+        let suback = order.map_err(|error| match error {
+            ConnectionError::NotConnected => SubscribeError::NotConnected,
+            ConnectionError::ConnectionLost(lost) => SubscribeError::ConnectionLost(lost),
+        })??;
+        Ok(Subscribed { reasons: suback.reasons, properties: suback.properties })
+    }
+
     fn last(&mut self, set: impl FnOnce(&mut SubscriptionOptions)) {
         if let Some(last) = self.filters.last_mut() {
             set(&mut last.options);
@@ -126,20 +175,26 @@ impl Subscribe {
         .find_map(|(name, set)| set.then_some(name))
     }
 
+    /// Whether this can be sent on the present connection.
+    fn check(&self) -> Result<(), SubscribeError> {
+        if let Some(error) = &self.invalid {
+            return Err(error.clone().into());
+        }
+        let version = self.client.shared().version().ok_or(SubscribeError::NotConnected)?;
+        match self.needs_properties().filter(|_| !version.has_properties()) {
+            Some(option) => Err(SubscribeError::NotInVersion { option, version }),
+            None => Ok(()),
+        }
+    }
+
     async fn send(self) -> Result<Subscription, SubscribeError> {
-        if let Some(error) = self.invalid {
-            return Err(error.into());
-        }
+        self.check()?;
         let shared = self.client.shared();
-        let version = shared.version().ok_or(SubscribeError::NotConnected)?;
-        if let Some(option) = self.needs_properties().filter(|_| !version.has_properties()) {
-            return Err(SubscribeError::NotInVersion { option, version });
-        }
         let filters: Vec<TopicFilter> = self.filters.iter().map(|filter| filter.filter.clone()).collect();
         // Registered before SUBSCRIBE is sent: retained messages may come ahead of SUBACK.
         let tap = Tap::open(shared, filters.clone(), self.bounds, self.on_full);
         let (reply, answer) = oneshot::channel();
-        let (stream, properties) = (tap.id(), self.properties);
+        let (stream, properties) = (Some(tap.id()), self.properties);
         let command = SubscribeCommand { stream, filters: self.filters, properties, reply };
         if shared.order(Command::Subscribe(Box::new(command))).is_err() {
             return Err(SubscribeError::NotConnected);
@@ -183,6 +238,15 @@ impl IntoFuture for Subscribe {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.send())
     }
+}
+
+/// The server's answer to a subscribe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// One for each filter, in order: the QoS that was granted, or why not. 3.1.1 knows one reason only.
+    pub reasons: Vec<ReasonCode>,
+    /// What the server added. Empty on 3.x.
+    pub properties: AckProperties,
 }
 
 /// An unsubscribe to be made: add filters, then await it. Made by [`Client::unsubscribe`].

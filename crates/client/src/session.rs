@@ -168,7 +168,7 @@ impl Lease {
         let (session, kept) = (std::mem::take(&mut station.session), station.resumable);
         let restored = station.restored;
         drop(station);
-        shared.pending.lock().abandon(former.iter().map(|lost| lost.tag));
+        shared.abandon(&former);
         let shared = Arc::clone(shared);
         Ok(Some((Self { shared, session, ending: None, kept, restored }, plan)))
     }

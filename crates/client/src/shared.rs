@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use gantline_protocol::session::Lost;
 use gantline_protocol::{
     Bounds, Head, Limits, Message, Moment, Outbound, ProtocolVersion, QoS, ReasonCode, Receipt,
 };
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::command::Command;
 use crate::dispatch::{Dispatch, Effects};
-use crate::error::{ConnectionLost, DisconnectCause, PublishError};
+use crate::error::{ConnectionLost, DisconnectCause, Progress, PublishError};
 use crate::event::Listeners;
 use crate::inbox::{Gauge, StreamBounds};
 use crate::journal::Journal;
@@ -95,8 +96,8 @@ impl Shared {
         Ok(outbound)
     }
 
-    /// Tries to put a message into the mailbox.
-    pub(crate) fn accept(&self, message: &Outbound) -> Result<Accepted, PublishError> {
+    /// Tries to put a message into the mailbox. A `patient` waiter waits for the end of the flow, not of the connection.
+    pub(crate) fn accept(&self, message: &Outbound, patient: bool) -> Result<Accepted, PublishError> {
         if message.qos == QoS::AtMostOnce {
             if !self.terms.is_connected() {
                 return Err(PublishError::NotConnected);
@@ -111,7 +112,7 @@ impl Shared {
         if !pending.open {
             return Err(PublishError::NotConnected);
         }
-        let tag = pending.reserve();
+        let tag = pending.reserve(patient);
         let pushed = self.mailbox.push_queue(Outbound { tag, ..message.clone() });
         let accepted = if pushed.dropped > 0 {
             pending.cancel(tag);
@@ -177,7 +178,7 @@ impl Shared {
     /// What to tell whoever waited for an answer that will not come.
     pub(crate) fn lost(&self) -> ConnectionLost {
         let cause = self.station.lock().last_cause.clone().unwrap_or(DisconnectCause::RuntimeStopped);
-        ConnectionLost { resent_on_resume: false, cause }
+        ConnectionLost { resent_on_resume: false, progress: Progress::Sent, cause }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -229,6 +230,18 @@ impl Shared {
             && let Err(error) = journal.flush().await
         {
             tracing::warn!(%error, "the store does not have all of the session, it is tried again with the next connection");
+        }
+    }
+
+    /// These flows will not be completed by any connection.
+    pub(crate) fn abandon(&self, flows: &[Lost]) {
+        if flows.is_empty() {
+            return;
+        }
+        let cause = self.lost().cause;
+        let wakers = self.pending.lock().abandon(flows, &cause);
+        for waker in wakers {
+            waker.wake();
         }
     }
 

@@ -96,7 +96,8 @@ impl Stream for Subscription {
     }
 }
 
-/// All messages of a client, a bounded stream. Made by [`Client::messages`].
+/// All messages of a client, or those that match some filters, a bounded stream. Made by [`Client::messages`] and
+/// [`Subscribe::without_request`](crate::Subscribe::without_request).
 ///
 /// A message is acknowledged when it is taken from here. The stream outlives connections and ends with the client.
 #[derive(Debug)]
@@ -107,7 +108,17 @@ pub struct Messages {
 
 impl Messages {
     pub(crate) fn new(client: Client) -> Self {
-        Self { tap: Tap::open(client.shared(), Vec::new(), None, None), client: Some(client) }
+        Self::of(client, Vec::new(), None, None)
+    }
+
+    /// Of messages that match a filter, or of everything if there is none.
+    pub(crate) fn of(
+        client: Client,
+        filters: Vec<TopicFilter>,
+        bounds: Option<StreamBounds>,
+        on_full: Option<OnFull>,
+    ) -> Self {
+        Self { tap: Tap::open(client.shared(), filters, bounds, on_full), client: Some(client) }
     }
 
     /// The next message; `None` when the client is gone. Cancel safe: a message is taken only when it is returned.

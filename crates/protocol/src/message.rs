@@ -172,6 +172,22 @@ impl Message {
         self.properties.as_ref().map_or(Ok(()), |properties| properties.encoded_len().map(drop))
     }
 
+    /// About how many bytes it takes in memory: topic, payload and properties. For bounds of queues.
+    pub fn weight(&self) -> usize {
+        self.topic.as_str().len() + self.payload.len() + self.properties_weight()
+    }
+
+    /// Few messages have properties, but a peer could put a whole packet of them into each.
+    fn properties_weight(&self) -> usize {
+        let properties = self.properties();
+        if properties.is_empty() {
+            return 0;
+        }
+        // What cannot be written is refused before it is queued.
+        let encoded = properties.encoded_len().unwrap_or_default();
+        encoded + properties.user_properties.len() * size_of::<(String, String)>()
+    }
+
     fn properties_mut(&mut self) -> &mut PublishProperties {
         self.properties.get_or_insert_default()
     }

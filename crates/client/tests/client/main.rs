@@ -16,6 +16,7 @@ mod disconnect;
 mod events;
 mod hostile;
 mod keep_alive;
+mod lasting;
 mod peer;
 mod publish;
 mod resume;
