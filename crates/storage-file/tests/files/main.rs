@@ -8,6 +8,8 @@
 mod clients;
 mod damage;
 mod kill;
+#[cfg(all(feature = "client", feature = "managed"))]
+mod managed;
 mod server;
 mod store;
 mod support;
