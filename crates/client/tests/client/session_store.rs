@@ -131,6 +131,37 @@ async fn a_restarted_process_sends_again_what_was_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn older_versions_go_on_too() {
+    for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1] {
+        let options = |log: &Arc<Log>| {
+            let options = ConnectOptions::default().version(version).client_id("kitchen").unwrap();
+            options.clean_start(false).session_store(Arc::clone(log))
+        };
+        let log = Log::new();
+        let (stream, mut peer) = pair();
+        let (client, _) =
+            tokio::join!(Client::connect_with(options(&log), stream), peer.accept(ConnAck::default()));
+        let client = client.unwrap();
+        for (payload, qos) in [("1", QoS::ExactlyOnce), ("2", QoS::AtLeastOnce)] {
+            send(&client, payload, qos).await;
+            peer.expect_publish().await;
+        }
+        peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
+        peer.expect_ack().await;
+
+        // 3.1 has no way to say that the session is there.
+        let session_present = version.has_session_present();
+        let connack = ConnAck { session_present, ..ConnAck::default() };
+        let (stream, mut peer) = pair();
+        let (client, _) =
+            tokio::join!(Client::connect_with(options(&log.copy()), stream), peer.accept(connack));
+        client.unwrap();
+        assert_eq!(publish(&mut peer).await, ("2".to_owned(), 2, true), "{version}");
+        assert_eq!(peer.expect_ack().await.0, PacketType::PubRel, "{version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_process_knows_what_it_has_taken() {
     let log = Log::new();
     let (client, mut peer, _) = started(&log, ConnAck::default()).await;
