@@ -31,12 +31,12 @@ pub enum ConnectError {
     /// the server is not to blame.
     #[error("our credentials provider failed: {0}")]
     CredentialsUnavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The [session store](crate::ConnectOptions::session_store) of the options failed. Nothing was sent, and the server is
-    /// not to blame. It may be tried again.
+    /// The [session store](crate::ConnectOptions::session_store) of the options failed. Nothing was sent, and the
+    /// server is not to blame. It may be tried again.
     #[error("our session store failed: {0}")]
     Store(StoreError),
-    /// The [session store](crate::ConnectOptions::session_store) has the session of another client id. Nothing was sent: give
-    /// each client id a store of its own.
+    /// The [session store](crate::ConnectOptions::session_store) has the session of another client id. Nothing was
+    /// sent: give each client id a store of its own.
     #[error("our session store belongs to the client id {owner:?}: each client id needs a store of its own", owner = .owner.as_str())]
     SessionOfAnother {
         /// The client id whose session it has.
@@ -92,8 +92,8 @@ pub enum ConnectError {
 /// How far an attempt to connect had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectStage {
-    /// The [session store](crate::ConnectOptions::session_store) of the options was asked for the session, or to keep what
-    /// it did not have of the last connection.
+    /// The [session store](crate::ConnectOptions::session_store) of the options was asked for the session, or to keep
+    /// what it did not have of the last connection.
     Store,
     /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options was asked.
     Credentials,
@@ -187,8 +187,8 @@ pub enum DisconnectCause {
         /// The bytes that waited in streams.
         held: usize,
     },
-    /// The [session store](crate::ConnectOptions::session_store) of the options failed. What it does not have is tried again
-    /// with the next connection.
+    /// The [session store](crate::ConnectOptions::session_store) of the options failed. What it does not have is tried
+    /// again with the next connection.
     #[error("our session store failed: {0}")]
     StoreFailed(StoreError),
     /// The task of the connection was dropped, because its runtime was shut down.

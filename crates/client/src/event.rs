@@ -50,9 +50,9 @@ pub struct ConnectionInfo {
     /// session, or takes no packets of their size, QoS or RETAIN any more. Of those whose waiter had not given up, the
     /// waiter was told when the connection was lost.
     pub lost: usize,
-    /// Those of them that the server has not taken over as far as we know, in the order of sending: to publish them again,
-    /// for one. After a restart with a [session store](crate::ConnectOptions::session_store) this is how the messages of
-    /// the earlier process come to light that the server will not get. It may have got some, and only its
+    /// Those of them that the server has not taken over as far as we know, in the order of sending: to publish them
+    /// again, for one. After a restart with a [session store](crate::ConnectOptions::session_store) this is how the
+    /// messages of the earlier process come to light that the server will not get. It may have got some, and only its
     /// acknowledgement is missing.
     pub undelivered: Vec<Message>,
 }

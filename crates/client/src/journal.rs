@@ -2,8 +2,8 @@
 //!
 //! Changes are collected in batches, and a task writes one batch after the other as long as there are any; what comes
 //! meanwhile is the next batch. So the driver never waits for a disk, and a store that is slow is called with more at a
-//! time. Relates to: `recorder.rs`, the driver's end; [`SessionStore`], the other one; `kept.rs`, what a store gives back.
-//! Leaves out: which changes there are.
+//! time. Relates to: `recorder.rs`, the driver's end; [`SessionStore`], the other one; `kept.rs`, what a store gives
+//! back. Leaves out: which changes there are.
 
 use std::io;
 use std::pin::pin;
@@ -80,8 +80,8 @@ impl Journal {
         }
     }
 
-    /// Makes store and session agree before an attempt to connect: loads the session for the first one, and writes what is
-    /// left of the last connection for others. Cancel safe.
+    /// Makes store and session agree before an attempt to connect: loads the session for the first one, and writes what
+    /// is left of the last connection for others. Cancel safe.
     ///
     /// # Errors
     ///

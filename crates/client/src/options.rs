@@ -180,13 +180,13 @@ impl ConnectOptions {
         self
     }
 
-    /// Where the session is kept beyond the life of the process: messages of QoS 1 and 2 that are not acknowledged, and what
-    /// QoS 2 must remember. Default: nowhere. Needs a [`client_id`](Self::client_id) and a session that outlives its
-    /// connection; and [`clean_start(false)`](Self::clean_start), if a restarted process is to go on where the last one
-    /// ended.
+    /// Where the session is kept beyond the life of the process: messages of QoS 1 and 2 that are not acknowledged, and
+    /// what QoS 2 must remember. Default: nowhere. Needs a [`client_id`](Self::client_id) and a session that outlives
+    /// its connection; and [`clean_start(false)`](Self::clean_start), if a restarted process is to go on where the last
+    /// one ended.
     ///
-    /// Then the first connection sends again what was in flight, with its packet ids, in order and with DUP. If the server
-    /// does not have the session any more, or is told to begin a new one, the messages are in
+    /// Then the first connection sends again what was in flight, with its packet ids, in order and with DUP. If the
+    /// server does not have the session any more, or is told to begin a new one, the messages are in
     /// [`ConnectionInfo::undelivered`](crate::ConnectionInfo::undelivered).
     ///
     /// It counts in the options with which a client is made. A message that the application has taken, and whose taking
@@ -196,8 +196,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Whether packets wait for the [store](Self::session_store). Default [`Durability::BeforeSend`]. It counts in the options
-    /// with which a client is made.
+    /// Whether packets wait for the [store](Self::session_store). Default [`Durability::BeforeSend`]. It counts in the
+    /// options with which a client is made.
     pub const fn session_durability(mut self, durability: Durability) -> Self {
         self.session_durability = durability;
         self

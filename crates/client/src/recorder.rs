@@ -1,13 +1,14 @@
 //! The recorder: notes for the store what packets change in the session, and says how long the output is held for it.
 //!
-//! Four packets must not leave before the change behind them is kept, or a restart would break a promise: PUBLISH, because
-//! the message would be lost and its id used for another one; PUBREC, because the server counts on us to know the id from
-//! then on (figure 4.3); PUBREL, because behind it PUBLISH must not be sent again [MQTT-4.3.3-6], and would be a new
-//! message to the server; PUBCOMP, because the next message with its id would be taken for the old one. The end of a
-//! message of ours may be kept later: at worst PUBLISH is sent again with DUP, or PUBREL.
+//! Four packets must not leave before the change behind them is kept, or a restart would break a promise: PUBLISH,
+//! because the message would be lost and its id used for another one; PUBREC, because the server counts on us to know
+//! the id from then on (figure 4.3); PUBREL, because behind it PUBLISH must not be sent again [MQTT-4.3.3-6], and would
+//! be a new message to the server; PUBCOMP, because the next message with its id would be taken for the old one. The
+//! end of a message of ours may be kept later: at worst PUBLISH is sent again with DUP, or PUBREL.
 //!
 //! Output is held as a whole, and what comes is not read while it is: then all of a turn shares one write to the store.
-//! Relates to: `exchange.rs`, which asks for it where there is a store; `journal.rs`, where notes go. Leaves out: disks.
+//! Relates to: `exchange.rs`, which asks for it where there is a store; `journal.rs`, where notes go. Leaves out:
+//! disks.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};

@@ -1,8 +1,8 @@
 //! A log of changes in a directory, whatever they are changes of: what all stores of this crate are made of.
 //!
-//! [`Log`] is a handle of the thread that has the files (`owner.rs`). Changes are appended to segments (`directory.rs`) as
-//! lines with checksums (`line.rs`); what does not count any more is left out by a compaction (`compaction.rs`). Relates to:
-//! the stores, each of which is a log and a [`Change`]. Leaves out: what the changes are.
+//! [`Log`] is a handle of the thread that has the files (`owner.rs`). Changes are appended to segments (`directory.rs`)
+//! as lines with checksums (`line.rs`); what does not count any more is left out by a compaction (`compaction.rs`).
+//! Relates to: the stores, each of which is a log and a [`Change`]. Leaves out: what the changes are.
 
 mod compaction;
 mod directory;

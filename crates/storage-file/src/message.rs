@@ -1,8 +1,8 @@
 //! Messages as JSON objects.
 //!
 //! A message is `{"topic":"a/b","payload":"21.5"}` with what else it has; a payload that is no plain text is
-//! `payload_base64`. Relates to: the records of the logs and the arrays of `json.rs`, which have such objects. Leaves out:
-//! MQTTnet's shape.
+//! `payload_base64`. Relates to: the records of the logs and the arrays of `json.rs`, which have such objects. Leaves
+//! out: MQTTnet's shape.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! The store of a managed client's outbox: a log of what came and what is done with.
 //!
 //! A message is `{"append":{"id":12,"message":{…}}}`, with `"sent":true` where that is known already; later lines are
-//! `{"sent":12}` and `{"remove":12}`. Relates to: [`OutboxStore`], which this implements; `message.rs`, what a message is. Leaves out:
-//! files.
+//! `{"sent":12}` and `{"remove":12}`. Relates to: [`OutboxStore`], which this implements; `message.rs`, what a message
+//! is. Leaves out: files.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,18 +19,18 @@ use crate::options::FileStoreOptions;
 
 /// The outbox of a managed client in a directory. The crate's page says what its files are.
 ///
-/// A message is appended to a log, and so is its end; lines that do not count any more are left out by a compaction in the
-/// background, during which appending goes on. Damage to a file costs what the damaged lines say and nothing else: they are
-/// left out, reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens. A damaged end
-/// of a message means that it is sent once more.
+/// A message is appended to a log, and so is its end; lines that do not count any more are left out by a compaction in
+/// the background, during which appending goes on. Damage to a file costs what the damaged lines say and nothing else:
+/// they are left out, reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens. A
+/// damaged end of a message means that it is sent once more.
 #[derive(Debug)]
 pub struct FileOutbox {
     log: Log<OutboxChange>,
 }
 
 impl FileOutbox {
-    /// Opens the outbox in a directory, with default options; see [`FileStoreOptions`]. The directory is made if it is not
-    /// there. It lists the directory and reads nothing else.
+    /// Opens the outbox in a directory, with default options; see [`FileStoreOptions`]. The directory is made if it is
+    /// not there. It lists the directory and reads nothing else.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Retained messages as a log: what its lines are.
 //!
-//! A message is an object as `message.rs` says, and is retained without saying so. A clearing is `{"clear":"a/b"}`. Relates
-//! to: `store.rs`, whose log it is; `json.rs`, whose arrays have the same objects.
+//! A message is an object as `message.rs` says, and is retained without saying so. A clearing is `{"clear":"a/b"}`.
+//! Relates to: `store.rs`, whose log it is; `json.rs`, whose arrays have the same objects.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

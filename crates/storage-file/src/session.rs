@@ -1,8 +1,8 @@
 //! The store of a client's session: a log of what was sent, taken, and acknowledged.
 //!
 //! Lines are `{"begin":"client id"}`, `{"sent":{"id":7,"message":{…}}}`, `{"released":7}`, `{"completed":7}`,
-//! `{"received":9}` and `{"freed":9}`, as in [`SessionChange`]. Relates to: [`SessionStore`], which this implements; `message.rs`, what a message
-//! is. Leaves out: files.
+//! `{"received":9}` and `{"freed":9}`, as in [`SessionChange`]. Relates to: [`SessionStore`], which this implements;
+//! `message.rs`, what a message is. Leaves out: files.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,8 +21,8 @@ use crate::options::FileStoreOptions;
 /// The session of a client in a directory. The crate's page says what its files are.
 ///
 /// What changes is appended to a log; lines that do not count any more are left out by a compaction in the background,
-/// during which appending goes on. Damage to a file costs what the damaged lines say and nothing else: they are left out,
-/// reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens.
+/// during which appending goes on. Damage to a file costs what the damaged lines say and nothing else: they are left
+/// out, reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens.
 ///
 /// What a client was told to be kept survives the end of its process. Whether it survives a power cut is said by
 /// [`Fsync`](crate::Fsync), of which only `EachBatch` keeps the promises of QoS 2 through one.
@@ -49,8 +49,8 @@ pub struct FileSessionStore {
 }
 
 impl FileSessionStore {
-    /// Opens the store in a directory, with default options; see [`FileStoreOptions`]. The directory is made if it is not
-    /// there. It lists the directory and reads nothing else.
+    /// Opens the store in a directory, with default options; see [`FileStoreOptions`]. The directory is made if it is
+    /// not there. It lists the directory and reads nothing else.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl FileSessionStore {
         self.log.compact().await
     }
 
-    /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free. Dropping the store
-    /// does so too, and blocks its thread meanwhile.
+    /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free. Dropping the
+    /// store does so too, and blocks its thread meanwhile.
     ///
     /// # Errors
     ///

@@ -41,14 +41,14 @@ impl Session {
         &self.incoming
     }
 
-    /// Puts back a publish of QoS 1 or 2 that an earlier process has sent, behind those that are there: the next connection
-    /// that resumes the session sends it again. `tag` comes back when its flow is complete.
+    /// Puts back a publish of QoS 1 or 2 that an earlier process has sent, behind those that are there: the next
+    /// connection that resumes the session sends it again. `tag` comes back when its flow is complete.
     pub fn restore_sent(&mut self, id: PacketId, tag: u32, message: Outbound) {
         self.outgoing.restore(id, tag, Some(message));
     }
 
-    /// Puts back a publish of QoS 2 that an earlier process has sent and the peer has taken over (PUBREC), behind those that
-    /// are there: the next connection sends PUBREL.
+    /// Puts back a publish of QoS 2 that an earlier process has sent and the peer has taken over (PUBREC), behind those
+    /// that are there: the next connection sends PUBREL.
     pub fn restore_released(&mut self, id: PacketId, tag: u32) {
         self.outgoing.restore(id, tag, None);
     }

@@ -160,8 +160,8 @@ impl Outgoing {
         self.put(id, State::Sent(message), true);
     }
 
-    /// Puts back a publish of an earlier process, behind those that are there; `None` if only PUBCOMP is missing. It takes
-    /// the place of one with the same id.
+    /// Puts back a publish of an earlier process, behind those that are there; `None` if only PUBCOMP is missing. It
+    /// takes the place of one with the same id.
     pub(crate) fn restore(&mut self, id: PacketId, tag: u32, message: Option<Outbound>) {
         // Ends at the latest when each id has a slot of its own.
         while self.slots.is_empty() || self.slots[self.slot(id)].as_ref().is_some_and(|entry| entry.id != id)

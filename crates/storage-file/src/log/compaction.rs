@@ -1,8 +1,9 @@
 //! Compaction: what has been overwritten is left out.
 //!
 //! The segments up to a number become one snapshot. They are read twice: first to learn where the changes stand that
-//! count, then to copy those lines as they are, in their order. It runs in a thread of its own on files that nobody changes, while changes
-//! go to the next log. Relates to: `owner.rs`, which starts it and puts the result in its place. Leaves out: when.
+//! count, then to copy those lines as they are, in their order. It runs in a thread of its own on files that nobody
+//! changes, while changes go to the next log. Relates to: `owner.rs`, which starts it and puts the result in its place.
+//! Leaves out: when.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,8 +1,8 @@
 //! The owner: the one thread that has the files of a log.
 //!
-//! It does what it is told in order: load, apply, compact, close. Changes that several callers apply at a time are written
-//! and synced together. While a compaction runs beside it, changes go to the next log. Relates to: [`Log`](super::Log), which talks to
-//! it; `compaction.rs`. Leaves out: what the lines are.
+//! It does what it is told in order: load, apply, compact, close. Changes that several callers apply at a time are
+//! written and synced together. While a compaction runs beside it, changes go to the next log. Relates to:
+//! [`Log`](super::Log), which talks to it; `compaction.rs`. Leaves out: what the lines are.
 
 use std::fs::File;
 use std::io::{self, Write};
