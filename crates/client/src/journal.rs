@@ -109,7 +109,8 @@ impl Journal {
             lease.restore(kept.into_session(self.clock.now(), pending));
         }
         if begins {
-            self.append([Note::Change(SessionChange::Begin(wanted.clone()))]);
+            // With what was there, if nothing but its beginning has been lost.
+            self.rewrite(lease);
         }
         self.flush().await.map_err(ConnectError::Store)
     }
