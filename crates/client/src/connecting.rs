@@ -72,9 +72,16 @@ async fn attempt(
     deadline: Instant,
 ) -> Result<(), ConnectError> {
     options.check_for(version)?;
+    if let Some(journal) = &shared.journal {
+        journal.check(&options.identity)?;
+    }
     let claimed = timeout_at(deadline, Lease::claim(shared, options)).await;
-    let (lease, plan) = claimed.map_err(|_| ConnectError::AlreadyConnected)??;
+    let (mut lease, plan) = claimed.map_err(|_| ConnectError::AlreadyConnected)??;
     let timed_out = |waiting_for| ConnectError::TimedOut { limit: options.connect_timeout, waiting_for };
+    if let Some(journal) = &shared.journal {
+        let prepared = timeout_at(deadline, journal.prepare(&mut lease, &plan, &shared.pending)).await;
+        prepared.map_err(|_| timed_out(ConnectStage::Store))??;
+    }
     let asked = timeout_at(deadline, options.ask_credentials(plan.client_id.as_ref())).await;
     let asked = asked.map_err(|_| timed_out(ConnectStage::Credentials))?;
     let credentials = asked.map_err(|cause| ConnectError::CredentialsUnavailable(cause.into()))?;
@@ -286,9 +293,17 @@ fn complete(
     let resumable = machine.limits().session_expiry_interval > 0;
     // Where the version cannot say whether the session was present, it is as we asked.
     let resumed = if version.has_session_present() { connack.session_present } else { !clean_start };
-    let info = Arc::new(ConnectionInfo { connack, lost: lost.len() });
+    let now = shared.clock.now();
+    let messages = lost.iter().filter_map(|lost| lost.message.as_ref());
+    let undelivered = messages.map(|message| message.to_message(now)).collect();
+    let info = Arc::new(ConnectionInfo { connack, lost: lost.len(), undelivered });
     machine.session_mut().opened(Arc::clone(&info), version, method, resumable);
     let mut effects = Effects { events: vec![Event::Connected(info)], ..Effects::default() };
+    if let Some(journal) = &shared.journal
+        && !(resumed && lost.is_empty())
+    {
+        journal.rewrite(machine.session());
+    }
     shared.abandon(&lost);
     let mut dispatch = shared.dispatch.lock();
     dispatch.thaw(resumed, &mut effects);

@@ -119,7 +119,10 @@ impl Driver {
         }
         if says_goodbye {
             let deadline = self.shared.clock.instant(deadline);
-            let closed = std::future::poll_fn(|cx| self.poll_close(cx));
+            let closed = async {
+                std::future::poll_fn(|cx| self.poll_close(cx)).await;
+                self.shared.flush_journal().await;
+            };
             match deadline {
                 Some(deadline) => drop(tokio::time::timeout_at(deadline, closed).await),
                 None => closed.await,
@@ -209,7 +212,7 @@ impl Driver {
     /// Whether the socket is read. It is not while a stream is above its bounds, unless something of ours waits for the
     /// server: its answer comes through that socket. Then we read on, up to a bound.
     fn may_read(&self) -> Result<bool, DisconnectCause> {
-        if self.framed.pending_out() > MOST_OUTPUT {
+        if self.framed.pending_out() > MOST_OUTPUT || self.exchange.is_holding() {
             return Ok(false);
         }
         if !self.shared.gauge.is_over() {
@@ -304,6 +307,13 @@ impl Driver {
 
     /// Writes; when all is written, tells those who wait for it.
     fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+        match self.exchange.poll_release(cx) {
+            Poll::Ready(released) => released?,
+            Poll::Pending => {
+                self.unwritten = true;
+                return Ok(false);
+            }
+        }
         let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
         if written.map_err(DisconnectCause::network)? > 0 {
             self.exchange.machine.note_sent(now);
@@ -325,12 +335,17 @@ impl Driver {
         if self.goodbye.as_ref().is_some_and(|farewell| farewell.deadline <= now) {
             return Err(DisconnectCause::Requested);
         }
-        if self.exchange.machine.next_timeout() <= now {
+        // While the store holds the output, a ping would not leave and its answer not be read.
+        let timeout = match self.exchange.is_holding() {
+            true => Moment::NEVER,
+            false => self.exchange.machine.next_timeout(),
+        };
+        if timeout <= now {
             self.exchange.handle_timeout(now, self.framed.out())?;
             return Ok(true);
         }
         let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
-        let due = self.exchange.machine.next_timeout().min(farewell);
+        let due = timeout.min(farewell);
         let Some(due) = self.shared.clock.instant(due) else { return Ok(false) };
         match &mut self.timer {
             // A timer that is early is set anew when it fires: most packets only move the deadline on.
@@ -363,6 +378,9 @@ impl Driver {
     /// Closes. After a goodbye of ours it waits for the server to close: a socket that is closed while something is
     /// unread may take the goodbye back from the network, and the server would publish the will.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.exchange.poll_release(cx)).is_err() {
+            return Poll::Ready(());
+        }
         if ready!(self.framed.poll_flush(cx)).is_err() || ready!(self.framed.poll_close(cx)).is_err() {
             return Poll::Ready(());
         }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantline_protocol::{
-    AckProperties, ConnAckProperties, DisconnectProperties, EncodeError, ProtocolVersion, ReasonCode,
-    RequestError, TopicError, TopicFilter, Violation,
+    AckProperties, ClientId, ConnAckProperties, DisconnectProperties, EncodeError, ProtocolVersion,
+    ReasonCode, RequestError, StoreError, TopicError, TopicFilter, Violation,
 };
 use gantline_transport::TransportError;
 
@@ -31,6 +31,17 @@ pub enum ConnectError {
     /// the server is not to blame.
     #[error("our credentials provider failed: {0}")]
     CredentialsUnavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The [session store](crate::ConnectOptions::session_store) of the options failed. Nothing was sent, and the
+    /// server is not to blame. It may be tried again.
+    #[error("our session store failed: {0}")]
+    Store(StoreError),
+    /// The [session store](crate::ConnectOptions::session_store) has the session of another client id. Nothing was
+    /// sent: give each client id a store of its own.
+    #[error("our session store belongs to the client id {owner:?}: each client id needs a store of its own", owner = .owner.as_str())]
+    SessionOfAnother {
+        /// The client id whose session it has.
+        owner: ClientId,
+    },
     /// This handle is connected. Disconnect first.
     #[error("the client is connected already")]
     AlreadyConnected,
@@ -81,6 +92,9 @@ pub enum ConnectError {
 /// How far an attempt to connect had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectStage {
+    /// The [session store](crate::ConnectOptions::session_store) of the options was asked for the session, or to keep
+    /// what it did not have of the last connection.
+    Store,
     /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options was asked.
     Credentials,
     /// The name is resolved and the transport set up.
@@ -97,6 +111,7 @@ pub enum ConnectStage {
 impl fmt::Display for ConnectStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Store => "our session store did not answer",
             Self::Credentials => "our credentials provider did not answer",
             Self::Transport => "the host did not answer",
             Self::Proxy => {
@@ -178,6 +193,10 @@ pub enum DisconnectCause {
         /// The bytes that waited in streams.
         held: usize,
     },
+    /// The [session store](crate::ConnectOptions::session_store) of the options failed. What it does not have is tried
+    /// again with the next connection.
+    #[error("our session store failed: {0}")]
+    StoreFailed(StoreError),
     /// The task of the connection was dropped, because its runtime was shut down.
     #[error("the runtime of the connection was shut down")]
     RuntimeStopped,

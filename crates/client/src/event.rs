@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use gantline_protocol::ConnAck;
+use gantline_protocol::{ConnAck, Message};
 use parking_lot::Mutex;
 
 use crate::error::{ConnectError, DisconnectCause};
@@ -50,6 +50,11 @@ pub struct ConnectionInfo {
     /// session, or takes no packets of their size, QoS or RETAIN any more. Of those whose waiter had not given up, the
     /// waiter was told when the connection was lost.
     pub lost: usize,
+    /// Those of them that the server has not taken over as far as we know, in the order of sending: to publish them
+    /// again, for one. After a restart with a [session store](crate::ConnectOptions::session_store) this is how the
+    /// messages of the earlier process come to light that the server will not get. It may have got some, and only its
+    /// acknowledgement is missing.
+    pub undelivered: Vec<Message>,
 }
 
 impl ConnectionInfo {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantline_protocol::{
@@ -17,6 +18,7 @@ use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
 use crate::dispatch::Effects;
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
 use crate::reauthenticate::{Order, Reauthentication};
+use crate::recorder::Recorder;
 use crate::session::Lease;
 use crate::shared::Shared;
 
@@ -25,6 +27,8 @@ use crate::shared::Shared;
 pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
     pub(crate) machine: ClientConnection<Lease>,
+    /// Where the session has a store.
+    pub(crate) recorder: Option<Box<Recorder>>,
     requests: BTreeMap<PacketId, Request>,
     /// The pings that are not answered, and who wants to know: nobody, of those of the keep alive.
     pings: VecDeque<Option<Asked>>,
@@ -53,9 +57,11 @@ struct Asked {
 
 impl Exchange {
     pub(crate) fn new(shared: Arc<Shared>, machine: ClientConnection<Lease>) -> Self {
+        let recorder = shared.journal.clone().map(|journal| Box::new(Recorder::new(journal)));
         Self {
             shared,
             machine,
+            recorder,
             requests: BTreeMap::new(),
             pings: VecDeque::new(),
             reauthentication: Reauthentication::default(),
@@ -77,6 +83,18 @@ impl Exchange {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), DisconnectCause> {
+        if self.recorder.is_none() {
+            return self.handle(now, frame, out);
+        }
+        let watched = Recorder::watch(frame, self.machine.session());
+        self.handle(now, frame, out)?;
+        if let (Some(watched), Some(recorder)) = (watched, &mut self.recorder) {
+            recorder.seen(watched, self.machine.session());
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), DisconnectCause> {
         match self.machine.receive(now, frame, out).map_err(DisconnectCause::ServerViolated)? {
             Received::Handled => {}
             Received::Publish(publish, receipt) => {
@@ -113,7 +131,10 @@ impl Exchange {
     /// Does what a turn of reading has led to: acknowledges, wakes, tells.
     pub(crate) fn conclude(&mut self, out: &mut Vec<u8>) {
         for (receipt, reason) in self.effects.receipts.drain(..) {
-            self.machine.acknowledge(receipt, reason, out);
+            match &mut self.recorder {
+                None => self.machine.acknowledge(receipt, reason, out),
+                Some(recorder) => recorder.acknowledge(&mut self.machine, receipt, reason, out),
+            }
         }
         self.shared.perform(&mut self.effects);
     }
@@ -178,7 +199,11 @@ impl Exchange {
             return Ok(());
         }
         match self.machine.publish(now, message, out) {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.sent(self.machine.session());
+                }
+            }
             Err(NotSent::NoQuota(message)) => return Err(message),
             Err(NotSent::NotOffered(message, reason)) => {
                 self.unsent(message.tag, PublishError::NotOffered(reason));
@@ -239,7 +264,10 @@ impl Exchange {
     pub(crate) fn acknowledge(&mut self, out: &mut Vec<u8>) {
         self.shared.take_settled(&mut self.receipts);
         for (receipt, reason) in self.receipts.drain(..) {
-            self.machine.acknowledge(receipt, reason, out);
+            match &mut self.recorder {
+                None => self.machine.acknowledge(receipt, reason, out),
+                Some(recorder) => recorder.acknowledge(&mut self.machine, receipt, reason, out),
+            }
         }
     }
 
@@ -288,6 +316,25 @@ impl Exchange {
         self.machine.disconnect(reason, &properties, out);
     }
 
+    // ---- the store ----
+
+    /// Whether the output waits for the store.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.recorder.as_ref().is_some_and(|recorder| recorder.is_holding())
+    }
+
+    /// Ready when the output may be written, as far as the store is concerned.
+    ///
+    /// # Errors
+    ///
+    /// The store has failed.
+    pub(crate) fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DisconnectCause>> {
+        match &mut self.recorder {
+            None => Poll::Ready(Ok(())),
+            Some(recorder) => recorder.poll_release(cx).map_err(DisconnectCause::StoreFailed),
+        }
+    }
+
     // ---- time and the end ----
 
     /// Lets the machine do what is due.
@@ -312,6 +359,9 @@ impl Exchange {
             self.shared.dispatch.lock().freeze();
         }
         self.acknowledge(&mut Vec::new());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over();
+        }
         let cause = self.machine.session().ending();
         self.shared.close(&cause, kept);
         // Whoever waits for an answer learns by this that none will come.

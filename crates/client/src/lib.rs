@@ -37,6 +37,9 @@
 //! its connection ([`ConnectOptions::session_expiry`]) subscriptions and streams go on and what was in flight is sent
 //! again; without one, subscriptions end.
 //!
+//! With [`ConnectOptions::session_store`] the session outlives the process too: a client that was restarted sends again
+//! what was in flight, and what the server already has comes no second time.
+//!
 //! # How it is made
 //!
 //! Connecting runs in the caller's future; what follows is done by one task for each connection, the driver, which owns
@@ -55,21 +58,26 @@ mod error;
 mod event;
 mod exchange;
 mod inbox;
+mod journal;
+mod kept;
 mod options;
 mod pending;
 mod pub_sub;
 mod publish;
 mod reauthenticate;
+mod recorder;
 mod request;
 mod session;
+mod session_store;
 mod shared;
 mod subscription;
 
 pub use gantline_protocol::{
-    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,
+    AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, StoreError,
+    async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
+    ClientId, Message, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
     SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, TopicName,
 };
 #[cfg(feature = "pfx")]
@@ -99,4 +107,5 @@ pub use self::options::{
 pub use self::pub_sub::{Losses, PubSub};
 pub use self::publish::{Delivery, Publish, Queued};
 pub use self::request::{Disconnect, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+pub use self::session_store::{Durability, SessionChange, SessionStore};
 pub use self::subscription::{ManualAcks, Messages, Source, Subscription, Unacknowledged};

@@ -22,6 +22,7 @@ use self::credentials::Provider;
 pub use self::credentials::{Credentials, CredentialsProvider, CredentialsRequest, Password};
 pub use self::error::OptionsError;
 use crate::inbox::{OnFull, StreamBounds};
+use crate::session_store::{Durability, SessionStore, Store};
 
 /// How to connect. See the setters for what there is and what holds if nothing is said.
 ///
@@ -53,6 +54,8 @@ pub struct ConnectOptions {
     pub(crate) stream_bounds: StreamBounds,
     pub(crate) on_full: OnFull,
     pub(crate) output_bounds: StreamBounds,
+    pub(crate) session_store: Option<Store>,
+    pub(crate) session_durability: Durability,
     keep_alive: u16,
     credentials: Credentials,
     credentials_provider: Option<Provider>,
@@ -174,6 +177,29 @@ impl ConnectOptions {
     /// [`Duration::MAX`] is for ever.
     pub fn session_expiry(mut self, interval: Duration) -> Self {
         self.session_expiry = Some(whole_seconds(interval));
+        self
+    }
+
+    /// Where the session is kept beyond the life of the process: messages of QoS 1 and 2 that are not acknowledged, and
+    /// what QoS 2 must remember. Default: nowhere. Needs a [`client_id`](Self::client_id) and a session that outlives
+    /// its connection; and [`clean_start(false)`](Self::clean_start), if a restarted process is to go on where the last
+    /// one ended.
+    ///
+    /// Then the first connection sends again what was in flight, with its packet ids, in order and with DUP. If the
+    /// server does not have the session any more, or is told to begin a new one, the messages are in
+    /// [`ConnectionInfo::undelivered`](crate::ConnectionInfo::undelivered).
+    ///
+    /// It counts in the options with which a client is made. A message that the application has taken, and whose taking
+    /// the store had not confirmed when the process was killed, comes again.
+    pub fn session_store(mut self, store: impl SessionStore + 'static) -> Self {
+        self.session_store = Some(Store(Arc::new(store)));
+        self
+    }
+
+    /// Whether packets wait for the [store](Self::session_store). Default [`Durability::BeforeSend`]. It counts in the
+    /// options with which a client is made.
+    pub const fn session_durability(mut self, durability: Durability) -> Self {
+        self.session_durability = durability;
         self
     }
 
@@ -303,6 +329,8 @@ impl Default for ConnectOptions {
             stream_bounds: StreamBounds::default(),
             on_full: OnFull::default(),
             output_bounds: StreamBounds { messages: 8192, bytes: 8 << 20 },
+            session_store: None,
+            session_durability: Durability::default(),
             keep_alive: 60,
             credentials: Credentials::default(),
             credentials_provider: None,

@@ -48,6 +48,13 @@ impl Pending {
         u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
     }
 
+    /// A slot for a message that an earlier process has sent: nobody waits for it.
+    pub(crate) fn orphan(&mut self) -> u32 {
+        let tag = self.reserve(false);
+        self.give_up(tag);
+        tag
+    }
+
     /// The message was not accepted after all.
     pub(crate) fn cancel(&mut self, tag: u32) {
         self.slots.try_remove(tag as usize);

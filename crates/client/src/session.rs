@@ -27,6 +27,8 @@ pub(crate) struct Station {
     client_id: Option<ClientId>,
     /// Whether the session outlives its last connection, so that the next one resumes it.
     resumable: bool,
+    /// Whether the session is one of an earlier process, and no connection has been made with it.
+    restored: bool,
     /// What the server granted to the present connection, and its version.
     pub(crate) info: Option<Arc<ConnectionInfo>>,
     pub(crate) version: Option<ProtocolVersion>,
@@ -52,6 +54,8 @@ pub(crate) struct Plan {
     /// `None` if the server is to assign one.
     pub(crate) client_id: Option<ClientId>,
     pub(crate) clean_start: bool,
+    /// The flows of an earlier session were given up.
+    pub(crate) cleared: bool,
 }
 
 impl Station {
@@ -62,6 +66,7 @@ impl Station {
             session: Session::default(),
             client_id: None,
             resumable: false,
+            restored: false,
             info: None,
             version: None,
             authentication: None,
@@ -104,11 +109,11 @@ impl Station {
             Identity::Generated => Some(self.client_id.clone().unwrap_or_else(ClientId::random)),
             Identity::Assigned => self.client_id.clone(),
         };
-        if self.client_id == wanted && self.resumable {
+        if self.client_id == wanted && (self.resumable || self.restored) {
             return Vec::new();
         }
         self.client_id = wanted;
-        self.resumable = false;
+        (self.resumable, self.restored) = (false, false);
         self.session.clear()
     }
 }
@@ -122,6 +127,8 @@ pub(crate) struct Lease {
     ending: Option<DisconnectCause>,
     /// Whether the session outlives the connection.
     kept: bool,
+    /// Whether the session is one of an earlier process, and no connection has been made with it.
+    restored: bool,
 }
 
 impl Lease {
@@ -153,13 +160,23 @@ impl Lease {
             Phase::Connected => return Err(ConnectError::AlreadyConnected),
             Phase::Closing => return Ok(None),
         }
+        let was_empty = station.session.is_empty();
         let former = station.identify(&options.identity);
+        let cleared = !was_empty && station.session.is_empty();
         let clean_start = options.clean_start && !station.resumable;
-        let plan = Plan { client_id: station.client_id.clone(), clean_start };
+        let plan = Plan { client_id: station.client_id.clone(), clean_start, cleared };
         let (session, kept) = (std::mem::take(&mut station.session), station.resumable);
+        let restored = station.restored;
         drop(station);
         shared.abandon(&former);
-        Ok(Some((Self { shared: Arc::clone(shared), session, ending: None, kept }, plan)))
+        let shared = Arc::clone(shared);
+        Ok(Some((Self { shared, session, ending: None, kept, restored }, plan)))
+    }
+
+    /// Puts the session of an earlier process in its place. It stays, if the attempt fails.
+    pub(crate) fn restore(&mut self, session: Session) {
+        self.session = session;
+        self.restored = true;
     }
 
     /// The server accepted. From here on the end of the lease is the end of a connection.
@@ -183,7 +200,7 @@ impl Lease {
         drop(station);
         // Not under the lock: there is user code in it.
         drop(former);
-        self.kept = kept;
+        (self.kept, self.restored) = (kept, false);
         self.ending = Some(DisconnectCause::RuntimeStopped);
     }
 
@@ -223,6 +240,7 @@ impl Drop for Lease {
         station.session = std::mem::take(&mut self.session);
         station.phase = Phase::Idle;
         station.resumable = self.kept;
+        station.restored = self.restored;
         station.info = None;
         station.version = None;
         let abandoned = station.abandoned;

@@ -21,6 +21,7 @@ use crate::dispatch::{Dispatch, Effects};
 use crate::error::{ConnectionLost, DisconnectCause, Progress, PublishError};
 use crate::event::Listeners;
 use crate::inbox::{Gauge, StreamBounds};
+use crate::journal::Journal;
 use crate::options::ConnectOptions;
 use crate::pending::{Outcome, Pending, Room, Rooms};
 use crate::session::Station;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) gauge: Arc<Gauge>,
     pub(crate) listeners: Listeners,
     pub(crate) station: Mutex<Station>,
+    /// The way to the store of the session, if it has one.
+    pub(crate) journal: Option<Arc<Journal>>,
     /// Told when the session is given back.
     pub(crate) idle: Notify,
     /// Receipts that the application is done with and the driver has not seen.
@@ -63,6 +66,9 @@ impl Shared {
         let limits = mailbox_limits(&options);
         let mailbox = Mailbox::new(limits, Arc::new(Budget::unlimited()));
         mailbox.park(limits);
+        let clock = Clock::new();
+        let store = options.session_store.clone();
+        let journal = store.map(|store| Journal::new(store, options.session_durability, clock));
         Arc::new(Self {
             mailbox,
             pending: Mutex::default(),
@@ -71,10 +77,11 @@ impl Shared {
             gauge: Arc::default(),
             listeners: Listeners::default(),
             station: Mutex::new(Station::new(options)),
+            journal,
             idle: Notify::new(),
             settled: Mutex::default(),
             terms: Terms::default(),
-            clock: Clock::new(),
+            clock,
         })
     }
 
@@ -216,6 +223,15 @@ impl Shared {
             waker.wake();
         }
         self.rooms.close();
+    }
+
+    /// Waits until the store has all that has changed in the session.
+    pub(crate) async fn flush_journal(&self) {
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.flush().await
+        {
+            tracing::warn!(%error, "the store does not have all of the session, it is tried again with the next connection");
+        }
     }
 
     /// These flows will not be completed by any connection.

@@ -10,7 +10,8 @@
 //! * `managed` (feature `managed`): `ManagedClient`, a client that stays connected;
 //! * `server` (feature `server`): [`Server`], to embed into an application;
 //! * `web` (feature `web`): `MqttEndpoint`, which puts the server on a route of axum or hyper;
-//! * `storage_file` (feature `storage-file`): `FileStore`, files that keep its retained messages.
+//! * `storage_file` (feature `storage-file`): `FileStore`, files that keep the retained messages of a server,
+//!   `FileSessionStore`, those that keep the session of a client, and `FileOutbox`, those of a managed one.
 //!
 //! The feature `tls`, on by default, adds `mqtts://` to both, `websocket` adds `ws://`, both together `wss://`. `pfx`
 //! adds PKCS#12 files and keys with a password to TLS, `system-roots` the CAs of the system, and `aws-iot` the client's
@@ -89,7 +90,13 @@ pub use gantline_server::{RunningServer, Server, ServerOptions, StartError};
 
 #[cfg(feature = "storage-file")]
 pub use gantline_storage_file as storage_file;
-#[cfg(feature = "storage-file")]
+#[cfg(all(feature = "storage-file", feature = "managed"))]
+#[doc(no_inline)]
+pub use gantline_storage_file::FileOutbox;
+#[cfg(all(feature = "storage-file", feature = "client"))]
+#[doc(no_inline)]
+pub use gantline_storage_file::FileSessionStore;
+#[cfg(all(feature = "storage-file", feature = "server"))]
 #[doc(no_inline)]
 pub use gantline_storage_file::FileStore;
 

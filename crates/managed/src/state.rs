@@ -84,16 +84,20 @@ impl Failure {
         }
     }
 
-    /// Whether only a person can help. That is: the options contradict themselves, or name a port that wants TLS; the
-    /// server refuses because of the version, the client id, the credentials or the authentication method, or has
-    /// banned us; or another client has taken our session over, which two clients would do to each other for ever.
+    /// Whether only a person can help. That is: the options contradict themselves, name a port that wants TLS, or have
+    /// the session store of another client id; the server refuses because of the version, the client id, the
+    /// credentials or the authentication method, or has banned us; or another client has taken our session over, which
+    /// two clients would do to each other for ever.
     ///
     /// A connection that ends as not authorized is none of these: it may have been for one message, and the next
     /// attempt tells.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Connect(
-                ConnectError::Options(_) | ConnectError::Unwritable(_) | ConnectError::NeedsTls,
+                ConnectError::Options(_)
+                | ConnectError::Unwritable(_)
+                | ConnectError::SessionOfAnother { .. }
+                | ConnectError::NeedsTls,
             ) => true,
             Self::Connect(_) => matches!(
                 self.reason(),

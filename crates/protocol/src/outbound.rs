@@ -45,6 +45,11 @@ impl Outbound {
         }
     }
 
+    /// The message as users see it, with the expiry that remains.
+    pub fn to_message(&self, now: Moment) -> Message {
+        self.frame.to_message(self.qos, self.retain, self.remaining(now), self.subscription_ids())
+    }
+
     /// How many bytes of memory it holds, shared ones included: the measure of bounded queues.
     pub fn weight(&self) -> usize {
         let ids = self.subscription_ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()));

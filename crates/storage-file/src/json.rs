@@ -1,6 +1,6 @@
 //! Import and export: all messages as one JSON array.
 //!
-//! Relates to: `record.rs`, our shape of a message; `mqttnet.rs`, that of MQTTnet's server. Leaves out: where the messages
+//! Relates to: `message.rs`, our shape of a message; `mqttnet.rs`, that of MQTTnet's server. Leaves out: where the messages
 //! come from and go to.
 
 use std::borrow::Borrow;
@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use crate::message::RecordError;
 use crate::mqttnet::ForeignRecord;
-use crate::record::{MessageRecord, RecordError};
+use crate::retained::{record, retained};
 
 /// What the objects of an array look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +89,7 @@ fn message(json: &str, now: SystemTime) -> Result<Option<RetainedMessage>, Recor
     if marks.is_foreign() {
         return serde_json::from_str::<ForeignRecord>(json)?.message(now);
     }
-    serde_json::from_str::<MessageRecord<'_>>(json)?.message().map(Some)
+    retained(serde_json::from_str(json)?).map(Some)
 }
 
 /// Writes messages as a JSON array, one on each line. In MQTTnet's shape an expiry is written as the seconds that are left
@@ -111,7 +112,7 @@ pub fn write_json<M: Borrow<RetainedMessage>>(
         }
         output.write_all(separator.as_bytes())?;
         match shape {
-            Shape::Plain => serde_json::to_writer(&mut output, &MessageRecord::of(message))?,
+            Shape::Plain => serde_json::to_writer(&mut output, &record(message))?,
             Shape::Mqttnet => serde_json::to_writer(&mut output, &ForeignRecord::of(message, now))?,
         }
         separator = ",\n";

@@ -12,7 +12,7 @@ use gantline_protocol::{PayloadFormat, PublishProperties};
 use gantline_server::RetainedMessage;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RecordError, decode, finish, topic, value};
+use crate::message::{RecordError, decode, finish, topic, value};
 
 /// A message of MQTTnet.
 #[derive(Serialize, Deserialize)]
@@ -102,7 +102,8 @@ impl ForeignRecord {
         // There 0 is "not set".
         let expiry = self.message_expiry_interval.filter(|seconds| *seconds > 0);
         let expires = expiry.and_then(|seconds| now.checked_add(Duration::from_secs(seconds.into())));
-        finish(topic(&self.topic)?, payload, qos, properties, expires).map(Some)
+        let message = finish(topic(&self.topic)?, payload, qos, properties)?.retain(true);
+        Ok(Some(RetainedMessage { message, expires }))
     }
 }
 

@@ -1,14 +1,19 @@
 //! The options of a store: how durable a change is, and when the log is compacted.
 //!
-//! Relates to: [`FileStore`], which they open. Leaves out: names and form of the files.
+//! Relates to: the stores, which they open. Leaves out: names and form of the files.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::directory::OpenError;
+use crate::log::OpenError;
+#[cfg(feature = "managed")]
+use crate::outbox::FileOutbox;
+#[cfg(feature = "client")]
+use crate::session::FileSessionStore;
+#[cfg(feature = "server")]
 use crate::store::FileStore;
 
-/// How a [`FileStore`] behaves.
+/// How a store behaves, whatever it keeps.
 #[derive(Clone, Debug)]
 pub struct FileStoreOptions {
     pub(crate) fsync: Fsync,
@@ -45,13 +50,34 @@ impl FileStoreOptions {
         self
     }
 
-    /// Opens the store in a directory, which is made if it is not there.
+    /// Opens the store of a server's retained messages in a directory, which is made if it is not there.
     ///
     /// # Errors
     ///
     /// The directory cannot be used, or another store has it.
+    #[cfg(feature = "server")]
     pub fn open(self, directory: impl AsRef<Path>) -> Result<FileStore, OpenError> {
         FileStore::with_options(directory.as_ref(), self)
+    }
+
+    /// Opens the store of a client's session in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be used, or another store has it.
+    #[cfg(feature = "client")]
+    pub fn open_session(self, directory: impl AsRef<Path>) -> Result<FileSessionStore, OpenError> {
+        FileSessionStore::with_options(directory.as_ref(), self)
+    }
+
+    /// Opens the store of a managed client's outbox in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be used, or another store has it.
+    #[cfg(feature = "managed")]
+    pub fn open_outbox(self, directory: impl AsRef<Path>) -> Result<FileOutbox, OpenError> {
+        FileOutbox::with_options(directory.as_ref(), self)
     }
 }
 

@@ -1,22 +1,17 @@
-//! The store that a server is given: a handle of the thread that has the files.
+//! The store of a server's retained messages: a log of them.
 //!
-//! Relates to: `owner.rs`, that thread; [`RetainedStore`], which this implements. Leaves out: files.
+//! Relates to: [`RetainedStore`], which this implements; `retained.rs`, what the lines are. Leaves out: files.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use gantline_server::{RetainedChange, RetainedMessage, RetainedStore, StoreError, async_trait};
-use tokio::sync::{mpsc as asynchronous, oneshot};
+use gantline_protocol::StoreError;
+use gantline_server::{RetainedChange, RetainedMessage, RetainedStore, async_trait};
 
-use crate::directory::{Directory, OpenError};
+use crate::log::{LoadReport, Log, OpenError};
 use crate::options::FileStoreOptions;
-use crate::owner::{Answer, Command, Owner, closed};
-use crate::replay::LoadReport;
 
 /// Retained messages in a directory. The crate's page says what its files are.
 ///
@@ -42,11 +37,9 @@ use crate::replay::LoadReport;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Debug)]
 pub struct FileStore {
-    path: PathBuf,
-    commands: Sender<Command>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    report: Mutex<Option<Arc<LoadReport>>>,
+    log: Log<RetainedChange>,
 }
 
 impl FileStore {
@@ -61,23 +54,12 @@ impl FileStore {
     }
 
     pub(crate) fn with_options(path: &Path, options: FileStoreOptions) -> Result<Self, OpenError> {
-        let directory = Directory::open(path)?;
-        let segments = directory.segments()?;
-        let (sender, receiver) = mpsc::channel();
-        let owner = Owner::new(directory, segments, options, receiver, sender.clone());
-        let thread = thread::Builder::new().name("retained-store".to_owned()).spawn(|| owner.run());
-        let thread = thread.map_err(|error| OpenError::Thread(Arc::new(error)))?;
-        Ok(Self {
-            path: path.to_owned(),
-            commands: sender,
-            thread: Mutex::new(Some(thread)),
-            report: Mutex::new(None),
-        })
+        Ok(Self { log: Log::open(path, options)? })
     }
 
     /// What was found when the store was last loaded; `None` before.
     pub fn load_report(&self) -> Option<Arc<LoadReport>> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.load_report()
     }
 
     /// The messages in the store, in the order of their topics, without those that have expired. For tools; it reads all
@@ -105,59 +87,23 @@ impl FileStore {
     ///
     /// The snapshot cannot be written; then everything is as before. Or the store is closed.
     pub async fn compact(&self) -> Result<(), StoreError> {
-        self.call(|done| Command::Compact { done }).await
-    }
-
-    /// Gives the owner a command and waits for its answer. Cancel safe in that the command is carried out all the same.
-    async fn call<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, StoreError> {
-        let (done, answer) = oneshot::channel();
-        self.commands.send(command(done)).map_err(|_| closed())?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        self.log.compact().await
     }
 }
 
 #[async_trait]
 impl RetainedStore for FileStore {
     async fn load(&self, found: &mut (dyn FnMut(RetainedChange) + Send)) -> Result<(), StoreError> {
-        let (batches, mut loaded) = asynchronous::channel(BATCHES_AHEAD);
-        let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Load { batches, done }).map_err(|_| closed())?;
-        while let Some(batch) = loaded.recv().await {
-            batch.into_iter().for_each(&mut *found);
-        }
-        let report = answer.await.unwrap_or_else(|_| Err(closed()))?;
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(report));
-        Ok(())
+        self.log.load(found).await
     }
 
     /// Carried out also if it is dropped.
     async fn apply(&self, changes: Vec<RetainedChange>) -> Result<(), StoreError> {
-        self.call(|done| Command::Apply { changes, done }).await
+        self.log.apply(changes).await
     }
 
     /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free.
     async fn close(&self) -> Result<(), StoreError> {
-        self.call(|done| Command::Close { done }).await
+        self.log.close().await
     }
 }
-
-impl Drop for FileStore {
-    /// Closes it, if that has not happened, and waits for what is under way: the directory is free afterwards.
-    fn drop(&mut self) {
-        let (done, _) = oneshot::channel();
-        let _ = self.commands.send(Command::Close { done });
-        if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            // A panic was reported when it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl fmt::Debug for FileStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileStore").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-/// How many batches the reader may be ahead of who loads them.
-const BATCHES_AHEAD: usize = 4;

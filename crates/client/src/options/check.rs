@@ -36,6 +36,7 @@ impl ConnectOptions {
             return Err(OptionsError::CredentialsTwice);
         }
         check_credentials(&self.credentials, version)?;
+        self.check_store(version)?;
         match &self.identity {
             Identity::Given(id) if !id.fits(version) => Err(OptionsError::ClientIdTooLong { version }),
             Identity::Assigned if !version.has_session_present() => {
@@ -46,6 +47,25 @@ impl ConnectOptions {
                 Err(OptionsError::SessionWithoutClientId { version })
             }
             Identity::Given(_) | Identity::Generated | Identity::Assigned => Ok(()),
+        }
+    }
+
+    /// Whether there is a session to be stored.
+    fn check_store(&self, version: ProtocolVersion) -> Result<(), OptionsError> {
+        if self.session_store.is_none() {
+            return Ok(());
+        }
+        if !matches!(self.identity, Identity::Given(_)) {
+            return Err(OptionsError::StoreWithoutClientId);
+        }
+        match version.has_properties() {
+            true if self.session_expiry.unwrap_or(0) == 0 => {
+                Err(OptionsError::StoreWithoutSession { option: "session_expiry" })
+            }
+            false if self.clean_start => {
+                Err(OptionsError::StoreWithoutSession { option: "clean_start(false)" })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -57,6 +57,15 @@ pub enum OptionsError {
         /// The version.
         version: ProtocolVersion,
     },
+    /// A session store has the session of one client id, which must be known.
+    #[error("session_store needs a client id that stays: set client_id")]
+    StoreWithoutClientId,
+    /// A session that ends with its connection is not worth a store.
+    #[error("session_store needs a session that outlives its connection: set {option}")]
+    StoreWithoutSession {
+        /// The setter that makes it so.
+        option: &'static str,
+    },
     /// The version does not allow a password alone.
     #[error("a password needs a user name in MQTT {version}")]
     PasswordWithoutUserName {

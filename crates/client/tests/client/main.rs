@@ -22,5 +22,6 @@ mod pub_sub;
 mod publish;
 mod resume;
 mod runtimes;
+mod session_store;
 mod subscribe;
 mod versions;

@@ -10,9 +10,10 @@ mod outgoing;
 
 pub use self::incoming::Incoming;
 pub(crate) use self::incoming::{Arrival, Departure};
-pub use self::outgoing::{InFlight, Outgoing};
+pub use self::outgoing::{InFlight, Outgoing, Stage};
 pub(crate) use self::outgoing::{Progress, Request, Resend};
 use crate::outbound::Outbound;
+use crate::packet_id::PacketId;
 
 /// The message flows of one client id that are not complete, in both directions.
 ///
@@ -38,6 +39,23 @@ impl Session {
     /// What the peer sent with QoS 2 and has not yet released.
     pub const fn incoming(&self) -> &Incoming {
         &self.incoming
+    }
+
+    /// Puts back a publish of QoS 1 or 2 that an earlier process has sent, behind those that are there: the next
+    /// connection that resumes the session sends it again. `tag` comes back when its flow is complete.
+    pub fn restore_sent(&mut self, id: PacketId, tag: u32, message: Outbound) {
+        self.outgoing.restore(id, tag, Some(message));
+    }
+
+    /// Puts back a publish of QoS 2 that an earlier process has sent and the peer has taken over (PUBREC), behind those
+    /// that are there: the next connection sends PUBREL.
+    pub fn restore_released(&mut self, id: PacketId, tag: u32) {
+        self.outgoing.restore(id, tag, None);
+    }
+
+    /// Puts back the id of a QoS 2 publish that an earlier process has taken over and the peer has not released.
+    pub fn restore_received(&mut self, id: PacketId) {
+        self.incoming.accept(id);
     }
 
     /// Gives back the memory of tables that hold nothing, for a session that is parked or a connection that idles.

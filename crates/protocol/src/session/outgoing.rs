@@ -41,6 +41,15 @@ pub struct InFlight<'a> {
     pub message: Option<&'a Outbound>,
 }
 
+/// How far a publish has come, as [`Outgoing::stage`] tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage<'a> {
+    /// PUBLISH was sent; PUBACK or PUBREC is awaited.
+    Sent(&'a Outbound),
+    /// PUBCOMP is awaited, and there is no message that could be sent again: PUBREC came, or the message was given up.
+    Released,
+}
+
 #[derive(Debug)]
 struct Entry {
     state: State,
@@ -110,6 +119,22 @@ impl Outgoing {
         self.in_order().into_iter().filter_map(|id| self.entry(id)).filter_map(Entry::in_flight)
     }
 
+    /// How far the publish with this id has come; `None` if there is none.
+    pub fn stage(&self, id: PacketId) -> Option<Stage<'_>> {
+        self.entry(id)?.stage()
+    }
+
+    /// How far the publishes have come, in the order in which a new connection would send them again: with
+    /// [`Session::restore_sent`](crate::Session::restore_sent) and its like, what a copy of the session is made from.
+    pub fn stages(&self) -> impl Iterator<Item = (PacketId, Stage<'_>)> {
+        self.in_order().into_iter().filter_map(|id| self.stage(id).map(|stage| (id, stage)))
+    }
+
+    /// The id that was given out last; `None` if none was. Behind a publish that was sent, it is the id of that.
+    pub const fn last_id(&self) -> Option<PacketId> {
+        PacketId::new(self.last_id)
+    }
+
     /// Whether this id is in use, be it by a publish or by a request.
     pub fn contains(&self, id: PacketId) -> bool {
         self.entry(id).is_some()
@@ -133,6 +158,25 @@ impl Outgoing {
     pub(crate) fn insert(&mut self, id: PacketId, message: Outbound) {
         self.publishes += 1;
         self.put(id, State::Sent(message), true);
+    }
+
+    /// Puts back a publish of an earlier process, behind those that are there; `None` if only PUBCOMP is missing. It
+    /// takes the place of one with the same id.
+    pub(crate) fn restore(&mut self, id: PacketId, tag: u32, message: Option<Outbound>) {
+        // Ends at the latest when each id has a slot of its own.
+        while self.slots.is_empty() || self.slots[self.slot(id)].as_ref().is_some_and(|entry| entry.id != id)
+        {
+            self.grow();
+        }
+        if !self.contains(id) {
+            self.publishes += 1;
+        }
+        let state = match message {
+            Some(message) => State::Sent(Outbound { tag, ..message }),
+            None => State::Released { tag, reason: ReasonCode::Success },
+        };
+        self.put(id, state, false);
+        self.last_id = id.get();
     }
 
     /// Keeps a request that was sent with an id of [`next_id`](Self::next_id).
@@ -320,9 +364,12 @@ impl Outgoing {
     /// Leaves at least one slot free, as far as there are ids.
     fn make_room(&mut self) {
         let used = (self.publishes + self.requests) as usize;
-        if used < self.slots.len() || self.slots.len() >= MOST_SLOTS {
-            return;
+        if used >= self.slots.len() && self.slots.len() < MOST_SLOTS {
+            self.grow();
         }
+    }
+
+    fn grow(&mut self) {
         let capacity = (self.slots.len() * 2).max(FEWEST_SLOTS);
         let mut grown = Vec::with_capacity(capacity);
         grown.resize_with(capacity, || None);
@@ -355,6 +402,14 @@ impl Outgoing {
 }
 
 impl Entry {
+    const fn stage(&self) -> Option<Stage<'_>> {
+        match &self.state {
+            State::Sent(message) => Some(Stage::Sent(message)),
+            State::Released { .. } | State::Discarded => Some(Stage::Released),
+            State::Requested(_) => None,
+        }
+    }
+
     const fn in_flight(&self) -> Option<InFlight<'_>> {
         match &self.state {
             State::Sent(message) => {

@@ -4,8 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+#[cfg(all(feature = "client", feature = "managed"))]
+mod clients;
 mod damage;
 mod kill;
+#[cfg(all(feature = "client", feature = "managed"))]
+mod managed;
 mod server;
 mod store;
 mod support;

@@ -1,6 +1,6 @@
 //! Tests of the inflight table: ids, order and what acknowledgements lead to.
 
-use super::{Outgoing, Progress, Request, Resend};
+use super::{Outgoing, Progress, Request, Resend, Stage};
 use crate::error::Rule;
 use crate::message::Message;
 use crate::outbound::Outbound;
@@ -8,6 +8,7 @@ use crate::packet::PacketType;
 use crate::packet_id::PacketId;
 use crate::qos::QoS;
 use crate::reason_code::ReasonCode;
+use crate::session::Session;
 use crate::time::Moment;
 
 fn id(value: u16) -> PacketId {
@@ -229,4 +230,35 @@ fn the_id_of_a_message_that_was_given_up_is_free_when_the_receiver_has_forgotten
     assert!(matches!(done, Ok(Progress::Forgotten)));
     assert!(!outgoing.contains(twice));
     assert_eq!(outgoing.len(), 1);
+}
+
+#[test]
+fn what_an_earlier_process_sent_comes_back_in_its_order_under_its_ids() {
+    let mut session = Session::default();
+    // Ids that meet in a small table.
+    for (number, tag) in [(9, 1), (65_535, 2), (1, 3), (33, 4)] {
+        session.restore_sent(id(number), 0, message(QoS::ExactlyOnce, tag));
+    }
+    session.restore_released(id(9), 7);
+    let stages = session.outgoing().stages();
+    let stages: Vec<_> = stages.map(|(id, stage)| (id.get(), matches!(stage, Stage::Sent(_)))).collect();
+    assert_eq!(stages, [(65_535, true), (1, true), (33, true), (9, false)]);
+    assert_eq!(session.outgoing().len(), 4);
+    assert_eq!(session.outgoing().last_id(), Some(id(9)));
+    let outgoing = &mut session.outgoing;
+    assert_eq!(outgoing.next_id(), Some(id(10)));
+    assert_eq!(outgoing.begin(), [id(65_535), id(1), id(33), id(9)]);
+    let complete = outgoing.acknowledge(PacketType::PubComp, id(9), ReasonCode::Success).unwrap();
+    assert_eq!(done(complete), (7, ReasonCode::Success));
+    assert!(outgoing.stage(id(9)).is_none());
+}
+
+#[test]
+fn every_id_can_come_back() {
+    let mut outgoing = Outgoing::default();
+    for number in (1..=u16::MAX).rev() {
+        outgoing.restore(id(number), 0, None);
+    }
+    assert_eq!(outgoing.len(), usize::from(u16::MAX));
+    assert_eq!(outgoing.next_id(), None);
 }

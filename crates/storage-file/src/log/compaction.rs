@@ -1,8 +1,9 @@
 //! Compaction: what has been overwritten is left out.
 //!
-//! The segments up to a number become one snapshot. They are read twice: first to learn where the last change of each topic
-//! stands, then to copy those lines as they are. It runs in a thread of its own on files that nobody changes, while changes
-//! go to the next log. Relates to: `owner.rs`, which starts it and puts the result in its place. Leaves out: when.
+//! The segments up to a number become one snapshot. They are read twice: first to learn where the changes stand that
+//! count, then to copy those lines as they are, in their order. It runs in a thread of its own on files that nobody
+//! changes, while changes go to the next log. Relates to: `owner.rs`, which starts it and puts the result in its place.
+//! Leaves out: when.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,27 +11,21 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use gantline_server::{RetainedChange, StoreError};
+use gantline_protocol::StoreError;
 
-use crate::directory::{Directory, Kind, Segment, UNFINISHED};
-use crate::replay::{BUFFER, Found, LoadReport, replay};
-
-/// Where the last message of a topic stands.
-struct Place {
-    source: u32,
-    bytes: u32,
-    offset: u64,
-}
+use super::directory::{Directory, Kind, Segment, UNFINISHED};
+use super::replay::{BUFFER, Found, LoadReport, replay};
+use super::{Change, Place};
 
 /// Writes the snapshot that stands for `sources`, whose last one gives it the number. `None` if it was told to stop.
-pub(crate) fn compact(
+pub(crate) fn compact<C: Change>(
     directory: &Directory,
     sources: &[Segment],
     stop: &AtomicBool,
 ) -> Result<Option<Segment>, StoreError> {
     let number = sources.last().map_or(0, |segment| segment.number);
     directory.remove(UNFINISHED);
-    let Some(places) = find(directory, sources, number, stop)? else { return Ok(None) };
+    let Some(places) = find::<C>(directory, sources, number, stop)? else { return Ok(None) };
     let failed = |error| directory.error("write", UNFINISHED, error);
     let mut copy =
         Copy { out: BufWriter::with_capacity(BUFFER, directory.create(UNFINISHED)?), bytes: 0, unsynced: 0 };
@@ -48,32 +43,25 @@ pub(crate) fn compact(
     Ok(Some(Segment { number, kind: Kind::Snapshot, bytes: copy.bytes }))
 }
 
-/// Where the messages stand that count, in the order of the files. Lines that cannot be used are set aside.
-fn find(
+/// Where the changes stand that count, in the order of the files. Lines that cannot be used are set aside.
+fn find<C: Change>(
     directory: &Directory,
     sources: &[Segment],
     number: u64,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Place>>, StoreError> {
     let now = SystemTime::now();
-    let mut places: HashMap<Box<str>, Place> = HashMap::new();
+    let mut places: HashMap<C::Key, Place> = HashMap::new();
     let mut aside = None;
     for (source, segment) in (0..).zip(sources) {
-        let going_on = replay(directory, segment, &mut LoadReport::default(), |found| {
+        let going_on = replay::<C>(directory, segment, &mut LoadReport::default(), |found| {
             match found {
                 Found::Damaged(line) => set_aside(directory, number, &mut aside, line)?,
-                Found::Change { change: RetainedChange::Set(message), offset, bytes }
-                    if !message.is_expired(now) =>
-                {
+                Found::Change { change, offset, bytes } => {
                     // A line has at most a few times the size of a packet, which fits.
                     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                    let place = Place { source, bytes, offset };
-                    match places.get_mut(message.message.topic().as_str()) {
-                        Some(earlier) => *earlier = place,
-                        None => drop(places.insert(message.message.topic().as_str().into(), place)),
-                    }
+                    change.settle(Place { source, bytes, offset }, &mut places, now);
                 }
-                Found::Change { change, .. } => drop(places.remove(change.topic().as_str())),
             }
             Ok(!stop.load(Ordering::Relaxed))
         })?;

@@ -1,8 +1,8 @@
-//! Records: a change as a JSON object.
+//! Messages as JSON objects.
 //!
 //! A message is `{"topic":"a/b","payload":"21.5"}` with what else it has; a payload that is no plain text is
-//! `payload_base64`. A clearing is `{"clear":"a/b"}`. Relates to: `line.rs`, which adds the checksum; `json.rs`, whose
-//! arrays have the same objects. Leaves out: MQTTnet's shape.
+//! `payload_base64`. Relates to: the records of the logs and the arrays of `json.rs`, which have such objects. Leaves
+//! out: MQTTnet's shape.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gantline_protocol::{Message, PayloadFormat, PublishProperties, QoS, TopicName};
-use gantline_server::{RetainedChange, RetainedMessage};
 use serde::{Deserialize, Serialize};
 
 /// Why the object of a message is none.
@@ -39,38 +38,15 @@ pub enum RecordError {
         /// Its value.
         value: String,
     },
-    /// There is no payload, or an empty one, or two.
-    #[error("a retained message needs exactly one payload that is not empty")]
+    /// There is no payload, or two.
+    #[error("a message needs exactly one payload")]
     Payload,
+    /// The payload is empty, which to a server means that nothing is retained.
+    #[error("a retained message needs a payload that is not empty")]
+    EmptyPayload,
     /// The message holds something that MQTT cannot carry.
     #[error("the message cannot be sent: {0}")]
     Message(String),
-}
-
-/// Appends the JSON of a change.
-pub(crate) fn write(change: &RetainedChange, out: &mut Vec<u8>) -> Result<(), RecordError> {
-    match change {
-        RetainedChange::Set(message) => serde_json::to_writer(out, &MessageRecord::of(message))?,
-        RetainedChange::Clear(topic) => {
-            serde_json::to_writer(out, &ClearRecord { clear: topic.as_str().into() })?;
-        }
-    }
-    Ok(())
-}
-
-/// The change of a JSON.
-pub(crate) fn read(json: &[u8]) -> Result<RetainedChange, RecordError> {
-    if json.starts_with(b"{\"clear\":") {
-        let record: ClearRecord<'_> = serde_json::from_slice(json)?;
-        return Ok(RetainedChange::Clear(topic(&record.clear)?));
-    }
-    serde_json::from_slice::<MessageRecord<'_>>(json)?.message().map(Into::into)
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClearRecord<'a> {
-    clear: Cow<'a, str>,
 }
 
 /// A message. What is not said is as in MQTT.
@@ -84,6 +60,8 @@ pub(crate) struct MessageRecord<'a> {
     payload_base64: Option<String>,
     #[serde(default, skip_serializing_if = "is_zero")]
     qos: u8,
+    #[serde(default, skip_serializing_if = "is_false")]
+    retain: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload_format: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,14 +72,17 @@ pub(crate) struct MessageRecord<'a> {
     correlation_data_base64: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     user_properties: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The message expiry interval in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry: Option<u32>,
     /// Milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
 }
 
 impl<'a> MessageRecord<'a> {
-    pub(crate) fn of(retained: &'a RetainedMessage) -> Self {
-        let RetainedMessage { message, expires } = retained;
+    /// The record of a message that expires then.
+    pub(crate) fn of(message: &'a Message, expires: Option<SystemTime>) -> Self {
         let properties = message.properties();
         let text = message.payload_str().ok().filter(|text| is_plain(text));
         Self {
@@ -109,6 +90,7 @@ impl<'a> MessageRecord<'a> {
             payload: text.map(Into::into),
             payload_base64: text.is_none().then(|| STANDARD.encode(message.payload())),
             qos: message.qos_level().value(),
+            retain: message.is_retained(),
             payload_format: (properties.payload_format_indicator == PayloadFormat::Utf8)
                 .then_some(UTF8.into()),
             content_type: properties.content_type.as_deref().map(Into::into),
@@ -119,11 +101,20 @@ impl<'a> MessageRecord<'a> {
                 .iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
+            expiry: properties.message_expiry_interval,
             expires: expires.map(millis),
         }
     }
 
-    pub(crate) fn message(self) -> Result<RetainedMessage, RecordError> {
+    /// The same of a message that is retained anyway.
+    #[cfg(feature = "server")]
+    pub(crate) const fn retained(mut self) -> Self {
+        self.retain = false;
+        self
+    }
+
+    /// The message, and when it expires.
+    pub(crate) fn message(self) -> Result<(Message, Option<SystemTime>), RecordError> {
         let payload = match (self.payload, self.payload_base64) {
             (Some(text), None) => text.into_owned().into_bytes(),
             (None, Some(text)) => decode("payload_base64", &text)?,
@@ -136,6 +127,7 @@ impl<'a> MessageRecord<'a> {
                 Some(UTF8) => PayloadFormat::Utf8,
                 Some(other) => return Err(value("payload_format", other)),
             },
+            message_expiry_interval: self.expiry,
             content_type: self.content_type.map(Cow::into_owned),
             response_topic: self.response_topic.as_deref().map(topic).transpose()?,
             correlation_data: correlation
@@ -153,26 +145,23 @@ impl<'a> MessageRecord<'a> {
                     .ok_or_else(|| value("expires", millis))?,
             ),
         };
-        finish(topic(&self.topic)?, payload, self.qos, properties, expires)
+        let message = finish(topic(&self.topic)?, payload, self.qos, properties)?;
+        Ok((message.retain(self.retain), expires))
     }
 }
 
-/// The message of its parts, if a server can retain it.
+/// The message of its parts, if it can be sent.
 pub(crate) fn finish(
     topic: TopicName,
     payload: Vec<u8>,
     qos: u8,
     properties: PublishProperties,
-    expires: Option<SystemTime>,
-) -> Result<RetainedMessage, RecordError> {
-    if payload.is_empty() {
-        return Err(RecordError::Payload);
-    }
+) -> Result<Message, RecordError> {
     let qos = QoS::from_u8(qos).ok_or_else(|| value("qos", qos))?;
     let message = Message::new(topic, payload).map_err(|error| RecordError::Topic(error.to_string()))?;
     let message = if properties.is_empty() { message } else { message.with_properties(properties) };
     message.check().map_err(|error| RecordError::Message(error.to_string()))?;
-    Ok(RetainedMessage { message: message.qos(qos).retain(true), expires })
+    Ok(message.qos(qos))
 }
 
 pub(crate) fn topic(text: &str) -> Result<TopicName, RecordError> {
@@ -199,81 +188,12 @@ fn is_plain(text: &str) -> bool {
     !text.chars().any(|character| character.is_control() && !matches!(character, '\t' | '\n' | '\r'))
 }
 
+pub(crate) const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 const fn is_zero(number: &u8) -> bool {
     *number == 0
 }
 
 const UTF8: &str = "utf8";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn json(change: &RetainedChange) -> String {
-        let mut out = Vec::new();
-        write(change, &mut out).unwrap();
-        assert_eq!(&read(&out).unwrap(), change);
-        String::from_utf8(out).unwrap()
-    }
-
-    fn kept(message: Message, expires: Option<u64>) -> RetainedChange {
-        let expires = expires.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
-        RetainedMessage { message: message.retain(true), expires }.into()
-    }
-
-    #[test]
-    fn text_stays_text() {
-        let message = Message::new("sensors/kitchen", "21.5 \"°C\"\n").unwrap();
-        assert_eq!(json(&kept(message, None)), r#"{"topic":"sensors/kitchen","payload":"21.5 \"°C\"\n"}"#);
-    }
-
-    #[test]
-    fn what_is_no_text_is_base64() {
-        for payload in [&b"\xff\x00"[..], b"\0", b"\x1b[0m"] {
-            let json = json(&kept(Message::new("t", payload.to_vec()).unwrap(), None));
-            assert!(json.contains(r#""payload_base64":""#), "{json}");
-        }
-    }
-
-    #[test]
-    fn everything_that_a_message_has_comes_back() {
-        let message = Message::new("t", "x")
-            .unwrap()
-            .qos(QoS::ExactlyOnce)
-            .payload_format(PayloadFormat::Utf8)
-            .content_type("text/plain")
-            .response_topic(TopicName::new("r").unwrap())
-            .correlation_data(vec![0, 1])
-            .user_property("k", "1")
-            .user_property("k", "2");
-        assert_eq!(
-            json(&kept(message, Some(1_764_000_000_123))),
-            concat!(
-                r#"{"topic":"t","payload":"x","qos":2,"payload_format":"utf8","content_type":"text/plain","#,
-                r#""response_topic":"r","correlation_data_base64":"AAE=","user_properties":[["k","1"],["k","2"]],"#,
-                r#""expires":1764000000123}"#
-            )
-        );
-        assert_eq!(json(&RetainedChange::Clear(TopicName::new("t").unwrap())), r#"{"clear":"t"}"#);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (json, complaint) in [
-            (r#"{"payload":"x"}"#, "missing field `topic` at line 1 column 15"),
-            (r#"{"topic":"a/#","payload":"x"}"#, "a/#"),
-            (r#"{"topic":"a"}"#, "a retained message needs exactly one payload that is not empty"),
-            (
-                r#"{"topic":"a","payload":""}"#,
-                "a retained message needs exactly one payload that is not empty",
-            ),
-            (r#"{"topic":"a","payload_base64":"?"}"#, "payload_base64 is not base64"),
-            (r#"{"topic":"a","payload":"x","qos":3}"#, "qos cannot be 3"),
-            (r#"{"topic":"a","payload":"x","content_type":"\u0000"}"#, "Content Type"),
-            (r#"{"topic":"a","payload":"x","colour":1}"#, "unknown field `colour`"),
-        ] {
-            let error = read(json.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(complaint), "{error}");
-        }
-    }
-}

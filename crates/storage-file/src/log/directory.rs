@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gantline_server::StoreError;
+use gantline_protocol::StoreError;
 
 /// Why a store cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]

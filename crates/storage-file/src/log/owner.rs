@@ -1,8 +1,8 @@
-//! The owner: the one thread that has the files of a store.
+//! The owner: the one thread that has the files of a log.
 //!
-//! It does what it is told in order: load, apply, compact, close. Changes that several callers apply at a time are written
-//! and synced together. While a compaction runs beside it, changes go to the next log. Relates to: [`FileStore`](crate::FileStore), which
-//! talks to it; `compaction.rs`. Leaves out: what the lines are.
+//! It does what it is told in order: load, apply, compact, close. Changes that several callers apply at a time are
+//! written and synced together. While a compaction runs beside it, changes go to the next log. Relates to:
+//! [`Log`](super::Log), which talks to it; `compaction.rs`. Leaves out: what the lines are.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,24 +13,27 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gantline_server::{RetainedChange, StoreError};
+use gantline_protocol::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::compaction::compact;
-use crate::directory::{Directory, Kind, Segment};
+use super::compaction::compact;
+use super::directory::{Directory, Kind, Segment};
+use super::replay::{Found, LoadReport, replay};
+use super::{Change, line};
 use crate::options::{FileStoreOptions, Fsync};
-use crate::replay::{Found, LoadReport, replay};
-use crate::{line, record};
 
 /// Where an answer is wanted. Who does not wait for it any more has gone.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the owner is told.
-pub(crate) enum Command {
+pub(crate) enum Command<C> {
     /// Read everything.
-    Load { batches: mpsc::Sender<Vec<RetainedChange>>, done: Answer<LoadReport> },
+    Load { batches: mpsc::Sender<Vec<C>>, done: Answer<LoadReport> },
     /// Append changes.
-    Apply { changes: Vec<RetainedChange>, done: Answer<()> },
+    Apply { changes: Vec<C>, done: Answer<()> },
+    /// Force what was applied to the disk, if the policy is to do so at all.
+    #[cfg(feature = "managed")]
+    Sync { done: Answer<()> },
     /// Compact now.
     Compact { done: Answer<()> },
     /// A compaction has ended.
@@ -40,14 +43,14 @@ pub(crate) enum Command {
 }
 
 /// The files of a store and what is under way with them.
-pub(crate) struct Owner {
+pub(crate) struct Owner<C> {
     directory: Arc<Directory>,
     options: FileStoreOptions,
-    commands: Receiver<Command>,
+    commands: Receiver<Command<C>>,
     /// For the thread of a compaction.
-    sender: Sender<Command>,
+    sender: Sender<Command<C>>,
     /// Came while something else was collected.
-    next_command: Option<Command>,
+    next_command: Option<Command<C>>,
     /// Files that are not written to any more, in order.
     segments: Vec<Segment>,
     active: Option<Active>,
@@ -78,14 +81,14 @@ struct Compaction {
     stop: Arc<AtomicBool>,
 }
 
-impl Owner {
+impl<C: Change> Owner<C> {
     /// The owner of a directory with these segments.
     pub(crate) fn new(
         directory: Directory,
         segments: Vec<Segment>,
         options: FileStoreOptions,
-        commands: Receiver<Command>,
-        sender: Sender<Command>,
+        commands: Receiver<Command<C>>,
+        sender: Sender<Command<C>>,
     ) -> Self {
         Self {
             directory: Arc::new(directory),
@@ -111,6 +114,8 @@ impl Owner {
             match command {
                 Command::Load { batches, done } => drop(done.send(self.load(&batches))),
                 Command::Apply { changes, done } => self.apply(changes, done),
+                #[cfg(feature = "managed")]
+                Command::Sync { done } => drop(done.send(self.sync_all())),
                 Command::Compact { done } => {
                     self.waiting.push(done);
                     self.untidy = true;
@@ -130,7 +135,7 @@ impl Owner {
     }
 
     /// The next command; syncs in time meanwhile.
-    fn next(&mut self) -> Option<Command> {
+    fn next(&mut self) -> Option<Command<C>> {
         if let Some(command) = self.next_command.take() {
             return Some(command);
         }
@@ -153,7 +158,7 @@ impl Owner {
     /// Syncs what counts as applied already.
     fn sync_behind(&mut self) {
         if let Err(error) = self.sync() {
-            tracing::error!(%error, "retained changes may not be durable, they will be written again");
+            tracing::error!(%error, what = C::NAME, "changes may not be durable, they will be written again");
             self.lost = Some(error);
         }
     }
@@ -165,7 +170,7 @@ impl Owner {
         }
     }
 
-    fn load(&mut self, batches: &mpsc::Sender<Vec<RetainedChange>>) -> Result<LoadReport, StoreError> {
+    fn load(&mut self, batches: &mpsc::Sender<Vec<C>>) -> Result<LoadReport, StoreError> {
         let mut report = LoadReport::default();
         let (mut batch, mut bytes_of_batch) = (Vec::new(), 0);
         let active = self.active.as_ref().map(|active| &active.segment);
@@ -192,7 +197,7 @@ impl Owner {
     }
 
     /// Appends changes, and those of others that wait.
-    fn apply(&mut self, changes: Vec<RetainedChange>, done: Answer<()>) {
+    fn apply(&mut self, changes: Vec<C>, done: Answer<()>) {
         let mut buffer = mem::take(&mut self.buffer);
         let mut answers = vec![done];
         let mut written = encode(&changes, &mut buffer);
@@ -305,12 +310,12 @@ impl Owner {
         let (directory, sources) = (Arc::clone(&self.directory), self.segments.clone());
         let (sender, told_to_stop) = (self.sender.clone(), Arc::clone(&stop));
         let body = move || {
-            let result = compact(&directory, &sources, &told_to_stop);
+            let result = compact::<C>(&directory, &sources, &told_to_stop);
             // The lock goes with the owner, who waits for this thread; nobody else has the directory then.
             drop(directory);
             let _ = sender.send(Command::Compacted(result));
         };
-        let thread = thread::Builder::new().name("retained-compact".to_owned()).spawn(body);
+        let thread = thread::Builder::new().name(format!("{}-compact", C::NAME)).spawn(body);
         let thread = thread.map_err(|error| StoreError::new("cannot start a compaction", error))?;
         self.compaction = Some(Compaction { sources: self.segments.clone(), thread, stop });
         self.untidy = false;
@@ -324,7 +329,7 @@ impl Owner {
             None => Ok(()),
         });
         if let Err(error) = &outcome {
-            tracing::error!(%error, "the retained messages cannot be compacted, it is tried again later");
+            tracing::error!(%error, what = C::NAME, "the log cannot be compacted, it is tried again later");
             self.untidy = true;
             self.compact_not_before = Instant::now() + RETRY_AFTER;
         }
@@ -338,7 +343,7 @@ impl Owner {
 
     fn replace(&mut self, sources: &[Segment], snapshot: Segment) {
         let before: u64 = sources.iter().map(|segment| segment.bytes).sum();
-        tracing::debug!(before, after = snapshot.bytes, "retained messages compacted");
+        tracing::debug!(before, after = snapshot.bytes, what = C::NAME, "log compacted");
         for source in sources.iter().filter(|source| source.name() != snapshot.name()) {
             self.directory.remove(&source.name());
         }
@@ -351,15 +356,20 @@ impl Owner {
             // A panic was reported when it happened.
             let _ = thread.join();
         }
+        self.sync_all()
+    }
+
+    /// Forces everything to the disk that counts as applied.
+    fn sync_all(&mut self) -> Result<(), StoreError> {
         self.sync()?;
         self.lost.take().map_or(Ok(()), Err)
     }
 }
 
-fn encode(changes: &[RetainedChange], out: &mut Vec<u8>) -> Result<(), StoreError> {
+fn encode<C: Change>(changes: &[C], out: &mut Vec<u8>) -> Result<(), StoreError> {
     for change in changes {
-        let appended = line::append(out, |out| record::write(change, out));
-        appended.map_err(|error| StoreError::new(format!("cannot write down {}", change.topic()), error))?;
+        let appended = line::append(out, |out| change.write(out));
+        appended.map_err(|error| StoreError::new(format!("cannot write down {}", change.name()), error))?;
     }
     Ok(())
 }
@@ -373,7 +383,7 @@ pub(crate) fn closed() -> StoreError {
 const LOADED_AT_ONCE: usize = 1_000;
 /// How many bytes are handed over, or written, at once; a batch may be larger.
 const BYTES_AT_ONCE: usize = 1 << 20;
-/// More logs than these are made one, however small: each start of a server begins one.
+/// More logs than these are made one, however small: each start begins one.
 const MOST_LOGS: usize = 16;
 /// When a compaction that failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);

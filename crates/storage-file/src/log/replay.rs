@@ -1,4 +1,4 @@
-//! Replay: reading the segments of a store in order, whatever has become of them.
+//! Replay: reading the segments of a log in order, whatever has become of them.
 //!
 //! Relates to: `owner.rs`, which replays at the start; `compaction.rs`, which sets damaged lines aside when it leaves them
 //! out. Leaves out: repair. A file is never changed, only replaced.
@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use gantline_server::{RetainedChange, StoreError};
+use gantline_protocol::StoreError;
 
-use crate::directory::{Directory, Segment};
-use crate::line::{Line, Lines, PREFIX};
-use crate::record;
+use super::Change;
+use super::directory::{Directory, Segment};
+use super::line::{Line, Lines, PREFIX};
 
 /// What was found when a store was loaded.
 #[derive(Clone, Debug, Default)]
@@ -73,19 +73,19 @@ impl LoadReport {
 }
 
 /// Something that stands in a segment.
-pub(crate) enum Found<'a> {
+pub(crate) enum Found<'a, C> {
     /// A change, with the place of its line, line feed not counted.
-    Change { change: RetainedChange, offset: u64, bytes: usize },
+    Change { change: C, offset: u64, bytes: usize },
     /// A line that cannot be used, as it is.
     Damaged(&'a [u8]),
 }
 
 /// Reads a segment from its beginning and gives `found` what is in it, until that says no.
-pub(crate) fn replay(
+pub(crate) fn replay<C: Change>(
     directory: &Directory,
     segment: &Segment,
     report: &mut LoadReport,
-    mut found: impl FnMut(Found<'_>) -> Result<bool, StoreError>,
+    mut found: impl FnMut(Found<'_, C>) -> Result<bool, StoreError>,
 ) -> Result<bool, StoreError> {
     let name = segment.name();
     let failed = |error| directory.error("read", &name, error);
@@ -93,7 +93,7 @@ pub(crate) fn replay(
     let mut lines = Lines::new(BufReader::with_capacity(BUFFER, file));
     while let Some((offset, line)) = lines.next().map_err(failed)? {
         let (bytes, kind) = match line {
-            Line::Whole(line) => match record::read(&line[PREFIX..]) {
+            Line::Whole(line) => match C::read(&line[PREFIX..]) {
                 Ok(change) => {
                     report.changes += 1;
                     if !found(Found::Change { change, offset, bytes: line.len() })? {

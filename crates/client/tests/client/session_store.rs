@@ -1,0 +1,475 @@
+//! A session in a store: what waits for the store, what a restarted process goes on with, and what becomes of it otherwise.
+//!
+//! A process that is killed is a client with a copy of the log as it was at that moment.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use gantline_client::{
+    Client, ClientId, ConnectError, ConnectOptions, ConnectionInfo, DisconnectCause, Durability, Event,
+    OptionsError, ProtocolVersion, QoS, ReasonCode, SessionChange, SessionStore, StoreError, async_trait,
+};
+use gantline_protocol::PacketType;
+use gantline_protocol::packet::{ConnAck, Packet};
+use tokio::sync::watch;
+
+use crate::peer::{
+    Peer, at_least_once, ended, exactly_once, id, message, pair, reconnected, session_present, text,
+};
+
+/// A log in memory that can be blocked, or fail.
+#[derive(Debug)]
+struct Log {
+    changes: Mutex<Vec<SessionChange>>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Works,
+    Blocks,
+    Fails,
+}
+
+impl Log {
+    fn new() -> Arc<Self> {
+        Self::of(Vec::new())
+    }
+
+    fn of(changes: Vec<SessionChange>) -> Arc<Self> {
+        Arc::new(Self { changes: Mutex::new(changes), state: watch::Sender::new(State::Works) })
+    }
+
+    /// What a process finds that starts now.
+    fn copy(&self) -> Arc<Self> {
+        Self::of(self.changes.lock().unwrap().clone())
+    }
+
+    fn set(&self, state: State) {
+        self.state.send_replace(state);
+    }
+
+    async fn works(&self) -> Result<(), StoreError> {
+        let state = *self.state.subscribe().wait_for(|state| *state != State::Blocks).await.unwrap();
+        match state {
+            State::Fails => Err(StoreError::new("cannot write the log", "disk full")),
+            State::Works | State::Blocks => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for Log {
+    async fn load(&self, found: &mut (dyn FnMut(SessionChange) + Send)) -> Result<(), StoreError> {
+        self.works().await?;
+        self.changes.lock().unwrap().iter().cloned().for_each(found);
+        Ok(())
+    }
+
+    async fn apply(&self, changes: Vec<SessionChange>) -> Result<(), StoreError> {
+        self.works().await?;
+        self.changes.lock().unwrap().extend(changes);
+        Ok(())
+    }
+}
+
+fn options(log: &Arc<Log>) -> ConnectOptions {
+    let options = ConnectOptions::default().client_id("kitchen").unwrap().clean_start(false);
+    options.session_expiry(Duration::from_secs(3600)).session_store(Arc::clone(log))
+}
+
+/// A client of a process that starts with this log, and its server.
+async fn started(log: &Arc<Log>, connack: ConnAck) -> (Client, Peer, Arc<ConnectionInfo>) {
+    let (stream, mut peer) = pair();
+    let (client, connect) = tokio::join!(Client::connect_with(options(log), stream), peer.accept(connack));
+    assert!(!connect.clean_start);
+    let client = client.unwrap();
+    let info = client.connection().unwrap();
+    (client, peer, info)
+}
+
+async fn send(client: &Client, payload: &str, qos: QoS) {
+    drop(client.publish(message("a", payload, qos)).queued().await.unwrap());
+}
+
+/// The next PUBLISH: its payload, packet id and DUP.
+async fn publish(peer: &mut Peer) -> (String, u16, bool) {
+    let publish = peer.expect_publish().await;
+    let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
+    (payload, publish.delivery.packet_id().unwrap().get(), publish.dup)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_process_sends_again_what_was_in_flight() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    for (payload, qos) in [
+        ("1", QoS::AtLeastOnce),
+        ("2", QoS::ExactlyOnce),
+        ("3", QoS::ExactlyOnce),
+        ("4", QoS::AtLeastOnce),
+        ("5", QoS::ExactlyOnce),
+    ] {
+        send(&client, payload, qos).await;
+        peer.expect_publish().await;
+    }
+    peer.ack(Packet::PubAck, 1, ReasonCode::Success).await;
+    peer.ack(Packet::PubRec, 2, ReasonCode::Success).await;
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, 2, ReasonCode::Success));
+    peer.hears_nothing().await;
+
+    let (client, mut peer, info) = started(&log.copy(), session_present()).await;
+    assert_eq!(info.lost, 0);
+    for (payload, packet_id) in [("3", 3), ("4", 4), ("5", 5)] {
+        assert_eq!(publish(&mut peer).await, (payload.to_owned(), packet_id, true));
+    }
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, 2, ReasonCode::Success));
+    // What is new goes behind, under an id that is free.
+    send(&client, "6", QoS::AtLeastOnce).await;
+    assert_eq!(publish(&mut peer).await, ("6".to_owned(), 6, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn older_versions_go_on_too() {
+    for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1] {
+        let options = |log: &Arc<Log>| {
+            let options = ConnectOptions::default().version(version).client_id("kitchen").unwrap();
+            options.clean_start(false).session_store(Arc::clone(log))
+        };
+        let log = Log::new();
+        let (stream, mut peer) = pair();
+        let (client, _) =
+            tokio::join!(Client::connect_with(options(&log), stream), peer.accept(ConnAck::default()));
+        let client = client.unwrap();
+        for (payload, qos) in [("1", QoS::ExactlyOnce), ("2", QoS::AtLeastOnce)] {
+            send(&client, payload, qos).await;
+            peer.expect_publish().await;
+        }
+        peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
+        peer.expect_ack().await;
+
+        // 3.1 has no way to say that the session is there.
+        let session_present = version.has_session_present();
+        let connack = ConnAck { session_present, ..ConnAck::default() };
+        let (stream, mut peer) = pair();
+        let (client, _) =
+            tokio::join!(Client::connect_with(options(&log.copy()), stream), peer.accept(connack));
+        client.unwrap();
+        assert_eq!(publish(&mut peer).await, ("2".to_owned(), 2, true), "{version}");
+        assert_eq!(peer.expect_ack().await.0, PacketType::PubRel, "{version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_process_knows_what_it_has_taken() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let mut messages = client.messages();
+    for packet_id in [1, 2, 3] {
+        peer.publish("a", "x", exactly_once(packet_id)).await;
+    }
+    // The third one is not taken.
+    for packet_id in [1, 2] {
+        messages.next().await.unwrap();
+        assert_eq!(peer.expect_ack().await, (PacketType::PubRec, packet_id, ReasonCode::Success));
+    }
+    peer.ack(Packet::PubRel, 1, ReasonCode::Success).await;
+    assert_eq!(peer.expect_ack().await, (PacketType::PubComp, 1, ReasonCode::Success));
+
+    let client = Client::new(options(&log.copy()));
+    let mut messages = client.messages();
+    let (stream, mut peer) = pair();
+    let (result, _) = tokio::join!(client.reconnect_with(stream), peer.accept(session_present()));
+    result.unwrap();
+    for (packet_id, payload) in [(2, "again"), (3, "new to the application"), (1, "new")] {
+        peer.publish("a", payload, exactly_once(packet_id)).await;
+    }
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRec, 2, ReasonCode::Success));
+    assert_eq!(text(&messages.next().await.unwrap()), "new to the application");
+    assert_eq!(text(&messages.next().await.unwrap()), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_that_cannot_be_taken_back_wait_for_the_store() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let mut messages = client.messages();
+
+    log.set(State::Blocks);
+    send(&client, "x", QoS::ExactlyOnce).await;
+    peer.hears_nothing().await;
+    log.set(State::Works);
+    assert_eq!(publish(&mut peer).await.1, 1);
+
+    log.set(State::Blocks);
+    peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
+    peer.hears_nothing().await;
+    log.set(State::Works);
+    assert_eq!(peer.expect_ack().await.0, PacketType::PubRel);
+
+    log.set(State::Blocks);
+    peer.publish("a", "x", exactly_once(7)).await;
+    messages.next().await.unwrap();
+    peer.hears_nothing().await;
+    log.set(State::Works);
+    assert_eq!(peer.expect_ack().await.0, PacketType::PubRec);
+
+    log.set(State::Blocks);
+    peer.ack(Packet::PubRel, 7, ReasonCode::Success).await;
+    peer.hears_nothing().await;
+    log.set(State::Works);
+    assert_eq!(peer.expect_ack().await.0, PacketType::PubComp);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_done_twice_does_not_wait_for_the_store() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let mut messages = client.messages();
+    let delivery = client.publish(message("a", "x", QoS::AtLeastOnce)).queued().await.unwrap();
+    peer.expect_publish().await;
+    log.set(State::Blocks);
+    // The end of a flow, QoS 1 in the other direction, and QoS 0.
+    peer.ack(Packet::PubAck, 1, ReasonCode::Success).await;
+    delivery.await.unwrap();
+    peer.publish("a", "x", at_least_once(1)).await;
+    messages.next().await.unwrap();
+    assert_eq!(peer.expect_ack().await.0, PacketType::PubAck);
+    client.publish(message("a", "0", QoS::AtMostOnce)).await.unwrap();
+    peer.expect_publish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_not_blamed_for_a_store_that_is_slow() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    log.set(State::Blocks);
+    send(&client, "x", QoS::AtLeastOnce).await;
+    // Several times the keep alive.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    log.set(State::Works);
+    assert_eq!(publish(&mut peer).await.0, "x");
+    assert!(matches!(peer.receive().await, Packet::PingReq));
+    assert!(client.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_come_while_the_store_is_busy_share_its_next_call() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    log.set(State::Blocks);
+    for number in 0..100 {
+        send(&client, &number.to_string(), QoS::AtLeastOnce).await;
+    }
+    peer.hears_nothing().await;
+    log.set(State::Works);
+    for number in 0..100 {
+        assert_eq!(publish(&mut peer).await, (number.to_string(), number + 1, false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_the_packets_the_store_is_no_more_than_it_may_be() {
+    let log = Log::new();
+    let (stream, mut peer) = pair();
+    let options = options(&log).session_durability(Durability::WriteBehind { most: 10_000 });
+    let (client, _) = tokio::join!(Client::connect_with(options, stream), peer.accept(ConnAck::default()));
+    let client = client.unwrap();
+    log.set(State::Blocks);
+    for _ in 0..2 {
+        send(&client, &"x".repeat(4_000), QoS::AtLeastOnce).await;
+        peer.expect_publish().await;
+    }
+    send(&client, &"x".repeat(4_000), QoS::AtLeastOnce).await;
+    peer.hears_nothing().await;
+    log.set(State::Works);
+    peer.expect_publish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_session_that_the_server_has_lost_are_offered() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    for (payload, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce), ("3", QoS::ExactlyOnce)] {
+        drop(client.publish(message("a", payload, qos).expiry(60)).queued().await.unwrap());
+        peer.expect_publish().await;
+    }
+    peer.ack(Packet::PubRec, 2, ReasonCode::Success).await;
+    peer.expect_ack().await;
+
+    let restarted = log.copy();
+    let (client, mut peer, info) = started(&restarted, ConnAck::default()).await;
+    let undelivered: Vec<(&str, QoS)> =
+        info.undelivered.iter().map(|message| (text(message), message.qos_level())).collect();
+    // The server has the second one.
+    assert_eq!((info.lost, undelivered), (3, vec![("1", QoS::AtLeastOnce), ("3", QoS::ExactlyOnce)]));
+    let expiry = info.undelivered[0].properties().message_expiry_interval;
+    assert!(expiry.is_some_and(|seconds| (59..=60).contains(&seconds)), "{expiry:?}");
+    peer.hears_nothing().await;
+    client.disconnect().await.unwrap();
+
+    // They were offered once.
+    let (_, _, info) = started(&restarted.copy(), session_present()).await;
+    assert_eq!(info.lost, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_start_gives_up_what_was_kept() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+
+    let (stream, mut peer) = pair();
+    let options = options(&log.copy()).clean_start(true);
+    let (client, connect) =
+        tokio::join!(Client::connect_with(options, stream), peer.accept(ConnAck::default()));
+    assert!(connect.clean_start);
+    assert_eq!(text(&client.unwrap().connection().unwrap().undelivered[0]), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_fails_loses_nothing() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+
+    let client = Client::new(options(&log.copy()));
+    let (stream, mut peer) = pair();
+    let (result, _) = tokio::join!(client.reconnect_with(stream), peer.refuse(ReasonCode::ServerUnavailable));
+    assert!(matches!(result, Err(ConnectError::Refused(_))));
+    let (stream, mut peer) = pair();
+    let (result, connect) = tokio::join!(client.reconnect_with(stream), peer.accept(session_present()));
+    result.unwrap();
+    assert!(!connect.clean_start);
+    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_ends_the_connection_and_gets_everything_with_the_next() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let mut events = client.events();
+    log.set(State::Fails);
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.hears_the_end().await;
+    let Some(Event::Disconnected { cause: DisconnectCause::StoreFailed(error) }) = events.next().await else {
+        panic!()
+    };
+    assert_eq!(error.to_string(), "cannot write the log: disk full");
+
+    let (stream, _peer) = pair();
+    assert!(matches!(client.reconnect_with(stream).await, Err(ConnectError::Store(_))));
+    log.set(State::Works);
+    let (_, mut peer) = reconnected(&client, session_present()).await;
+    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+    let (_, mut peer, _) = started(&log.copy(), session_present()).await;
+    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_up_connecting_no_longer_than_the_time_out() {
+    let log = Log::new();
+    log.set(State::Blocks);
+    let (stream, _peer) = pair();
+    let error = Client::connect_with(options(&log), stream).await.unwrap_err();
+    assert_eq!(error.to_string(), "no connection within 10s: our session store did not answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn disconnecting_waits_for_the_store_within_its_time_out() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+    log.set(State::Blocks);
+    peer.ack(Packet::PubAck, 1, ReasonCode::Success).await;
+    peer.hears_nothing().await;
+    let disconnect = tokio::spawn(client.disconnect().into_future());
+    peer.expect_disconnect().await;
+    drop(peer);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!disconnect.is_finished());
+    log.set(State::Works);
+    disconnect.await.unwrap().unwrap();
+    let completed = SessionChange::Completed(id(1));
+    assert_eq!(log.changes.lock().unwrap().last(), Some(&completed));
+
+    // One that never answers does not keep the client.
+    let (client, mut peer, _) = started(&log.copy(), session_present()).await;
+    log.set(State::Blocks);
+    let disconnect = tokio::spawn(client.disconnect().into_future());
+    peer.expect_disconnect().await;
+    drop(peer);
+    disconnect.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_lives_goes_on_with_what_is_in_memory() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+    drop(peer);
+    ended(&client).await;
+    // Were it loaded once more, there would be nothing.
+    log.changes.lock().unwrap().clear();
+    let (_, mut peer) = reconnected(&client, session_present()).await;
+    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_belongs_to_one_client_id() {
+    let log = Log::of(vec![SessionChange::Begin(ClientId::new("cellar").unwrap())]);
+    let (stream, _peer) = pair();
+    let error = Client::connect_with(options(&log), stream).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "our session store belongs to the client id \"cellar\": each client id needs a store of its own"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_client_id_does_not_cost_what_is_kept() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    send(&client, "1", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+    drop(peer);
+    ended(&client).await;
+    for other in [ConnectOptions::default(), ConnectOptions::default().client_id("cellar").unwrap()] {
+        client.set_options(other);
+        let (stream, _peer) = pair();
+        let error = client.reconnect_with(stream).await.unwrap_err();
+        assert!(matches!(&error, ConnectError::SessionOfAnother { owner } if owner.as_str() == "kitchen"));
+    }
+    client.set_options(options(&log));
+    let (_, mut peer) = reconnected(&client, session_present()).await;
+    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_a_beginning_is_ours() {
+    let sent = message("a", "1", QoS::AtLeastOnce);
+    let mut log = Log::of(vec![SessionChange::Sent { id: id(7), message: sent, expires: None }]);
+    for _ in 0..2 {
+        let (_, mut peer, _) = started(&log, session_present()).await;
+        assert_eq!(publish(&mut peer).await, ("1".to_owned(), 7, true));
+        log = log.copy();
+    }
+    assert!(log.changes.lock().unwrap().iter().any(|change| matches!(change, SessionChange::Begin(_))));
+}
+
+#[test]
+fn a_store_without_a_session_is_refused() {
+    let store = |options: ConnectOptions| options.session_store(Log::new()).check();
+    assert_eq!(store(ConnectOptions::default()), Err(OptionsError::StoreWithoutClientId));
+    let named = ConnectOptions::default().client_id("kitchen").unwrap();
+    let option = |option| Err(OptionsError::StoreWithoutSession { option });
+    assert_eq!(store(named.clone()), option("session_expiry"));
+    assert_eq!(store(named.clone().version(ProtocolVersion::V3_1_1)), option("clean_start(false)"));
+    assert_eq!(store(named.clone().version(ProtocolVersion::V3_1_1).clean_start(false)), Ok(()));
+    assert_eq!(store(named.session_expiry(Duration::MAX)), Ok(()));
+}
