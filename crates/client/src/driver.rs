@@ -37,8 +37,16 @@ pub(crate) struct Driver {
     flushes: Vec<Flush>,
     /// What remains to be done before we say goodbye.
     goodbye: Option<Farewell>,
+    /// While the socket is left unread for the application.
+    hold: Option<Hold>,
     timer: Option<Pin<Box<Sleep>>>,
     close_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    since: Moment,
+    until: Moment,
 }
 
 /// Messages of the two classes, counted since the connection began.
@@ -94,6 +102,7 @@ impl Driver {
             passed: Passed::default(),
             flushes: Vec::new(),
             goodbye: None,
+            hold: None,
             timer: None,
             close_timeout,
         }
@@ -162,8 +171,9 @@ impl Driver {
 
     /// Why writing failed: what the server said before it closed tells more than the error.
     fn last_word(&mut self, now: Moment, cx: &mut Context<'_>, error: Arc<io::Error>) -> DisconnectCause {
+        // However full the streams are: these few turns are all that comes.
         for _ in 0..TURNS {
-            match self.read(now, cx) {
+            match self.read_once(now, cx) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(cause) => return cause,
@@ -172,16 +182,17 @@ impl Driver {
         DisconnectCause::Network(error)
     }
 
-    /// Reads once and handles what is whole.
     fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
-        if !self.may_read()? {
-            return Ok(false);
-        }
+        if self.waits_for_application(now) || !self.may_read()? { Ok(false) } else { self.read_once(now, cx) }
+    }
+
+    /// Reads once and handles what is whole.
+    fn read_once(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
         let (exchange, mut ended) = (&mut self.exchange, None);
         let turn = self.framed.poll_read_turn(cx, &mut |frame: &[u8], out: &mut Vec<u8>| match exchange
             .receive(now, frame, out)
         {
-            Ok(()) => Turn::Continue,
+            Ok(turn) => turn,
             Err(cause) => {
                 ended = Some(cause);
                 Turn::Stop
@@ -206,6 +217,26 @@ impl Driver {
         }
     }
 
+    /// Whether the socket is left unread because a stream is more than half full and has not been taken from, so that a
+    /// burst which the application could bear loses nothing. That ends when a quarter is left, and otherwise after a while:
+    /// a short one if something of ours waits for the server, whose answer comes through that socket. The streams that
+    /// are still too full then are not waited for any more, until they have been taken from.
+    fn waits_for_application(&mut self, now: Moment) -> bool {
+        if !self.shared.gauge.is_pressing() {
+            self.hold = None;
+            return false;
+        }
+        let since = self.hold.map_or(now, |hold| hold.since);
+        let until = since.plus(if self.exchange.awaits_server() { SHORT_HOLD } else { LONG_HOLD });
+        if now < until {
+            self.hold = Some(Hold { since, until });
+            return true;
+        }
+        self.hold = None;
+        self.exchange.stop_waiting();
+        false
+    }
+
     /// Whether the socket is read. It is not while a stream is above its bounds, unless something of ours waits for the
     /// server: its answer comes through that socket. Then we read on, up to a bound.
     fn may_read(&self) -> Result<bool, DisconnectCause> {
@@ -218,7 +249,7 @@ impl Driver {
         if !self.exchange.awaits_server() {
             return Ok(false);
         }
-        let held = self.shared.gauge.held();
+        let held = self.shared.dispatch.lock().held();
         if held > MOST_HELD { Err(DisconnectCause::ReceiverTooSlow { held }) } else { Ok(true) }
     }
 
@@ -330,7 +361,8 @@ impl Driver {
             return Ok(true);
         }
         let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
-        let due = self.exchange.machine.next_timeout().min(farewell);
+        let hold = self.hold.map_or(Moment::NEVER, |hold| hold.until);
+        let due = self.exchange.machine.next_timeout().min(farewell).min(hold);
         let Some(due) = self.shared.clock.instant(due) else { return Ok(false) };
         match &mut self.timer {
             // A timer that is early is set anew when it fires: most packets only move the deadline on.
@@ -389,5 +421,9 @@ impl Drop for Driver {
 const TURNS: usize = 8;
 /// Output above which a server that does not read is not read either: 1 MiB.
 const MOST_OUTPUT: usize = 1 << 20;
+/// The longest time for which the socket is left unread so that the application can take, and the same while something
+/// of ours waits for the server.
+const LONG_HOLD: Duration = Duration::from_secs(1);
+const SHORT_HOLD: Duration = Duration::from_millis(50);
 /// What may wait for the application while we cannot stop reading: 16 MiB.
 const MOST_HELD: usize = 16 << 20;

@@ -11,10 +11,11 @@ use gantline_protocol::{
     Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, Output, PacketId,
     PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, UnsubAck, UnsubscribeProperties,
 };
+use gantline_transport::Turn;
 use tokio::sync::oneshot;
 
 use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
-use crate::dispatch::Effects;
+use crate::dispatch::{Arrived, Effects};
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
 use crate::reauthenticate::{Order, Reauthentication};
 use crate::session::Lease;
@@ -29,6 +30,9 @@ pub(crate) struct Exchange {
     /// The pings that are not answered, and who wants to know: nobody, of those of the keep alive.
     pings: VecDeque<Option<Asked>>,
     reauthentication: Reauthentication,
+    /// Messages that were received and not handed to the streams yet, and their payload bytes.
+    arrived: Vec<Arrived>,
+    arrived_bytes: usize,
     effects: Effects,
     receipts: Vec<(Receipt, ReasonCode)>,
 }
@@ -59,6 +63,8 @@ impl Exchange {
             requests: BTreeMap::new(),
             pings: VecDeque::new(),
             reauthentication: Reauthentication::default(),
+            arrived: Vec::new(),
+            arrived_bytes: 0,
             effects: Effects::default(),
             receipts: Vec::new(),
         }
@@ -66,7 +72,7 @@ impl Exchange {
 
     // ---- from the server ----
 
-    /// Looks at one packet.
+    /// Looks at one packet. Says whether the next one is to wait until a stream has been taken from.
     ///
     /// # Errors
     ///
@@ -76,13 +82,19 @@ impl Exchange {
         now: Moment,
         frame: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(), DisconnectCause> {
+    ) -> Result<Turn, DisconnectCause> {
         match self.machine.receive(now, frame, out).map_err(DisconnectCause::ServerViolated)? {
             Received::Handled => {}
             Received::Publish(publish, receipt) => {
                 let receipt = (receipt.delivery() != Delivery::AtMostOnce).then_some(receipt);
-                let message = publish.to_message();
-                self.shared.dispatch.lock().deliver(message, receipt, &mut self.effects);
+                self.arrived_bytes += publish.payload.len();
+                self.arrived.push(Arrived { message: publish.to_message(), receipt });
+                if self.arrived.len() >= MOST_ARRIVED || self.arrived_bytes >= MOST_ARRIVED_BYTES {
+                    self.deliver();
+                    if self.shared.gauge.is_pressing() {
+                        return Ok(Turn::Stop);
+                    }
+                }
             }
             Received::Acked(acked) => self.acked(acked),
             Received::SubAck(suback) => {
@@ -107,11 +119,25 @@ impl Exchange {
             // No server sends the rest: the machine refuses it before.
             other => debug_assert!(false, "{other:?}"),
         }
-        Ok(())
+        Ok(Turn::Continue)
     }
 
-    /// Does what a turn of reading has led to: acknowledges, wakes, tells.
+    /// Hands to the streams what was received for them.
+    fn deliver(&mut self) {
+        if !self.arrived.is_empty() {
+            self.arrived_bytes = 0;
+            self.shared.dispatch.lock().deliver(&mut self.arrived, &mut self.effects);
+        }
+    }
+
+    /// The application had its time to take: streams that are still too full are not waited for any longer.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.shared.dispatch.lock().stop_waiting(&mut self.effects);
+    }
+
+    /// Does what a turn of reading has led to: delivers, acknowledges, wakes, tells.
     pub(crate) fn conclude(&mut self, out: &mut Vec<u8>) {
+        self.deliver();
         for (receipt, reason) in self.effects.receipts.drain(..) {
             self.machine.acknowledge(receipt, reason, out);
         }
@@ -148,6 +174,8 @@ impl Exchange {
         let answered = filters.into_iter().zip(&unsuback.reasons);
         let gone: Vec<TopicFilter> =
             answered.filter(|(_, reason)| !reason.is_error()).map(|(filter, _)| filter).collect();
+        // What came before the answer is still for the streams that now end.
+        self.deliver();
         self.shared.dispatch.lock().forget(&gone, mark, &mut self.effects);
         if let Some(reply) = reply {
             let _ = reply.send(Ok(unsuback));
@@ -307,6 +335,7 @@ impl Exchange {
     /// The connection is over; may be said twice. The order matters: once the streams are frozen no message is taken any
     /// more, so that every receipt which the application is done with is in the list that is applied to the session then.
     pub(crate) fn end(&mut self) {
+        self.deliver();
         let kept = self.machine.limits().session_expiry_interval > 0;
         if kept {
             self.shared.dispatch.lock().freeze();
@@ -326,5 +355,9 @@ impl Exchange {
     }
 }
 
+/// Messages that are handed to the streams together: 64, or the one with which their payloads reach 64 KiB. By as much
+/// a stream may exceed its bounds.
+const MOST_ARRIVED: usize = 64;
+const MOST_ARRIVED_BYTES: usize = 64 << 10;
 /// Filters in an UNSUBSCRIBE of our own: there are servers that close the connection at more than eight.
 const FILTERS_AT_ONCE: usize = 8;

@@ -62,6 +62,7 @@ mod request;
 mod session;
 mod shared;
 mod subscription;
+mod ticket;
 
 pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,

@@ -240,7 +240,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB.
+    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB. See
+    /// [`OnFull`] for what happens there.
     pub const fn stream_bounds(mut self, messages: usize, bytes: usize) -> Self {
         self.stream_bounds = StreamBounds { messages, bytes };
         self

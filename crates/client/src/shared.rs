@@ -151,6 +151,10 @@ impl Shared {
 
     /// The application is done with messages. `freed`: a stream that was too full has room again.
     pub(crate) fn settle(&self, done: impl IntoIterator<Item = (Receipt, ReasonCode)>, freed: bool) {
+        let mut done = done.into_iter().peekable();
+        if done.peek().is_none() && !freed {
+            return;
+        }
         let mut settled = self.settled.lock();
         let told = !settled.is_empty();
         settled.extend(done);

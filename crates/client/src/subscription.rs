@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 use crate::command::Command;
 use crate::dispatch::StreamId;
-use crate::inbox::{Inbox, Item, OnFull, StreamBounds, Ticket};
+use crate::inbox::{Inbox, Item, OnFull, StreamBounds};
 use crate::shared::Shared;
+use crate::ticket::Ticket;
 
 /// The messages of a subscription, a bounded stream. Made by [`Client::subscribe`].
 ///
