@@ -144,6 +144,8 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectCause> {
         for _ in 0..TURNS {
             match self.turn(cx) {
+                // The application takes while its messages are in the cache, and their memory is used again.
+                Ok(true) if self.exchange.has_delivered() => break,
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(cause) => return Poll::Ready(cause),

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use gantline_protocol::{
     Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, Output, PacketId,
-    PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, UnsubAck, UnsubscribeProperties,
+    PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, TopicName, UnsubAck,
+    UnsubscribeProperties,
 };
 use gantline_transport::Turn;
 use tokio::sync::oneshot;
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
 use crate::dispatch::{Arrived, Effects};
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
+use crate::payloads::Payloads;
 use crate::reauthenticate::{Order, Reauthentication};
 use crate::session::Lease;
 use crate::shared::Shared;
@@ -33,6 +35,10 @@ pub(crate) struct Exchange {
     /// Messages that were received and not handed to the streams yet, and their payload bytes.
     arrived: Vec<Arrived>,
     arrived_bytes: usize,
+    delivered: bool,
+    /// Of the last message: often the next one has the same.
+    last_topic: Option<TopicName>,
+    payloads: Payloads,
     effects: Effects,
     receipts: Vec<(Receipt, ReasonCode)>,
 }
@@ -65,6 +71,9 @@ impl Exchange {
             reauthentication: Reauthentication::default(),
             arrived: Vec::new(),
             arrived_bytes: 0,
+            delivered: false,
+            last_topic: None,
+            payloads: Payloads::default(),
             effects: Effects::default(),
             receipts: Vec::new(),
         }
@@ -88,7 +97,9 @@ impl Exchange {
             Received::Publish(publish, receipt) => {
                 let receipt = (receipt.delivery() != Delivery::AtMostOnce).then_some(receipt);
                 self.arrived_bytes += publish.payload.len();
-                self.arrived.push(Arrived { message: publish.to_message(), receipt });
+                let payload = self.payloads.copy(publish.payload);
+                let message = publish.to_message_with(&mut self.last_topic, payload);
+                self.arrived.push(Arrived { message, receipt });
                 if self.arrived.len() >= MOST_ARRIVED || self.arrived_bytes >= MOST_ARRIVED_BYTES {
                     self.deliver();
                     if self.shared.gauge.is_pressing() {
@@ -126,8 +137,14 @@ impl Exchange {
     fn deliver(&mut self) {
         if !self.arrived.is_empty() {
             self.arrived_bytes = 0;
+            self.delivered = true;
             self.shared.dispatch.lock().deliver(&mut self.arrived, &mut self.effects);
         }
+    }
+
+    /// Whether streams got messages since the last question.
+    pub(crate) const fn has_delivered(&mut self) -> bool {
+        std::mem::replace(&mut self.delivered, false)
     }
 
     /// The application had its time to take: streams that are still too full are not waited for any longer.
@@ -328,6 +345,8 @@ impl Exchange {
         self.machine.handle_timeout(now, out).map_err(|_| DisconnectCause::ServerSilent)?;
         if out.len() > before {
             self.pings.push_back(None);
+            // Nothing was sent for a whole period: most likely little comes, too.
+            self.payloads.release();
         }
         Ok(())
     }

@@ -29,6 +29,9 @@
 //! QoS 1 or 2 is acknowledged when the application has taken it, so an application that is slow holds its senders back
 //! and loses nothing; see [`OnFull`] for the choice and [`ManualAcks`] for acknowledging by hand.
 //!
+//! A payload from 1 KiB to 128 KiB shares memory with its neighbours, at most 32 times its size; who keeps many of them for
+//! long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
+//!
 //! # When the connection is lost
 //!
 //! Publishes that wait end with [`ConnectionLost`], which says whether the message will be sent again. The client does
@@ -55,6 +58,7 @@ mod event;
 mod exchange;
 mod inbox;
 mod options;
+mod payloads;
 mod pending;
 mod publish;
 mod reauthenticate;
