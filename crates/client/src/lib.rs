@@ -72,7 +72,8 @@ pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TopicFilter, TopicName,
+    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, TemplateError, TopicFilter,
+    TopicName, TopicParameters, TopicTemplate,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;

@@ -72,5 +72,7 @@ pub use self::qos::QoS;
 pub use self::reason_code::ReasonCode;
 pub use self::session::Session;
 pub use self::time::Moment;
-pub use self::topic::{SharedFilter, TopicError, TopicFilter, TopicName};
+pub use self::topic::{
+    SharedFilter, TemplateError, TopicError, TopicFilter, TopicName, TopicParameters, TopicTemplate,
+};
 pub use self::version::{ProtocolVersion, UnknownVersion};
