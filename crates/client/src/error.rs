@@ -225,6 +225,15 @@ pub enum PublishError {
     /// The server does not offer this QoS, or retained messages. It was not sent.
     #[error("the server does not offer this: {0}")]
     NotOffered(ReasonCode),
+    /// A property that the version of the connection does not have. The message was not accepted. See
+    /// [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features).
+    #[error("{property} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        property: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
     /// The message expired before it could be sent.
     #[error("the message expired before it could be sent")]
     Expired,
@@ -314,6 +323,14 @@ pub enum UnsubscribeError {
     /// The request breaks a rule or a limit of the server. Nothing was sent.
     #[error(transparent)]
     Request(#[from] RequestFailed),
+    /// An option that the version of the connection does not have. Nothing was sent.
+    #[error("{option} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        option: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
@@ -358,6 +375,15 @@ pub enum ConnectionError {
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
+    /// An option that the version of the connection does not have. Nothing was sent and the
+    /// connection goes on.
+    #[error("{option} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        option: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
     /// The connection ended before it was done.
     #[error(transparent)]
     ConnectionLost(#[from] ConnectionLost),

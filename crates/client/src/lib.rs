@@ -56,6 +56,7 @@ mod driver;
 mod error;
 mod event;
 mod exchange;
+mod features;
 mod inbox;
 mod options;
 mod payloads;

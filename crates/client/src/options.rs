@@ -44,6 +44,7 @@ pub struct ConnectOptions {
     #[cfg(feature = "websocket")]
     secure_websocket: Option<Address>,
     pub(crate) version: ProtocolVersion,
+    pub(crate) validate_features: bool,
     pub(crate) fallback: Option<ProtocolVersion>,
     pub(crate) identity: Identity,
     pub(crate) clean_start: bool,
@@ -135,6 +136,14 @@ impl ConnectOptions {
     /// because the stream is used up.
     pub const fn fallback(mut self, version: ProtocolVersion) -> Self {
         self.fallback = Some(version);
+        self
+    }
+
+    /// Whether it is an error to ask for what the version of the connection does not have: an option of CONNECT, SUBSCRIBE,
+    /// UNSUBSCRIBE or DISCONNECT, or a property of a message. Default true; the error names it. If false, all that is left
+    /// out, apart from [`authentication`](Self::authentication): for programs that can do without.
+    pub const fn validate_features(mut self, validate: bool) -> Self {
+        self.validate_features = validate;
         self
     }
 
@@ -281,6 +290,7 @@ impl Default for ConnectOptions {
             #[cfg(feature = "websocket")]
             secure_websocket: None,
             version: ProtocolVersion::default(),
+            validate_features: true,
             fallback: None,
             identity: Identity::Generated,
             clean_start: true,

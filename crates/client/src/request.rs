@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::client::Client;
 use crate::command::{Command, Goodbye, SubscribeCommand, UnsubscribeCommand};
 use crate::error::{ConnectionError, FiltersRefused, SubscribeError, UnsubscribeError};
+use crate::features::first_of;
 use crate::inbox::{OnFull, StreamBounds};
 use crate::subscription::{Subscription, Tap};
 
@@ -23,7 +24,8 @@ type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A subscription to be made: set options, then await it. Made by [`Client::subscribe`].
 ///
-/// The options of 5.0 are an error on a connection that does not have them.
+/// The options of 5.0 are an error on a connection that does not have them, unless
+/// [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features) says otherwise.
 ///
 /// Dropping the future before it resolves gives the subscription up.
 ///
@@ -115,15 +117,13 @@ impl Subscribe {
     fn needs_properties(&self) -> Option<&'static str> {
         let any =
             |set: fn(&SubscriptionOptions) -> bool| self.filters.iter().any(|filter| set(&filter.options));
-        [
+        first_of([
             ("no_local", any(|options| options.no_local)),
             ("retain_as_published", any(|options| options.retain_as_published)),
             ("retain_handling", any(|options| options.retain_handling != RetainHandling::default())),
             ("identifier", self.properties.subscription_identifier.is_some()),
             ("user_property", !self.properties.user_properties.is_empty()),
-        ]
-        .into_iter()
-        .find_map(|(name, set)| set.then_some(name))
+        ])
     }
 
     async fn send(self) -> Result<Subscription, SubscribeError> {
@@ -131,8 +131,9 @@ impl Subscribe {
             return Err(error.into());
         }
         let shared = self.client.shared();
-        let version = shared.version().ok_or(SubscribeError::NotConnected)?;
-        if let Some(option) = self.needs_properties().filter(|_| !version.has_properties()) {
+        if let Some(version) = shared.strict_version()
+            && let Some(option) = self.needs_properties()
+        {
             return Err(SubscribeError::NotInVersion { option, version });
         }
         let filters: Vec<TopicFilter> = self.filters.iter().map(|filter| filter.filter.clone()).collect();
@@ -226,7 +227,7 @@ impl Unsubscribe {
         self
     }
 
-    /// Adds a user property to UNSUBSCRIBE. 5.0 only; dropped on 3.x.
+    /// Adds a user property to UNSUBSCRIBE. 5.0 only.
     pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.user_properties.push(name, value);
         self
@@ -236,6 +237,11 @@ impl Unsubscribe {
         if let Some(error) = self.invalid {
             return Err(error.into());
         }
+        if !self.properties.user_properties.is_empty()
+            && let Some(version) = self.client.shared().strict_version()
+        {
+            return Err(UnsubscribeError::NotInVersion { option: "user_property", version });
+        }
         let (reply, answer) = oneshot::channel();
         let command =
             UnsubscribeCommand { filters: self.filters, properties: self.properties, reply: Some(reply) };
@@ -243,6 +249,9 @@ impl Unsubscribe {
         let unsuback = order.map_err(|error| match error {
             ConnectionError::NotConnected => UnsubscribeError::NotConnected,
             ConnectionError::ConnectionLost(lost) => UnsubscribeError::ConnectionLost(lost),
+            ConnectionError::NotInVersion { option, version } => {
+                UnsubscribeError::NotInVersion { option, version }
+            }
         })??;
         Ok(Unsubscribed { reasons: unsuback.reasons, properties: unsuback.properties })
     }
@@ -284,13 +293,18 @@ impl Disconnect {
     }
 
     /// The properties, such as another session expiry; a session that ends with its connection cannot be kept by it. 5.0
-    /// only; dropped on 3.x.
+    /// only.
     pub fn properties(mut self, properties: DisconnectProperties) -> Self {
         self.properties = properties;
         self
     }
 
     async fn send(self) -> Result<(), ConnectionError> {
+        if self.properties != DisconnectProperties::default()
+            && let Some(version) = self.client.shared().strict_version()
+        {
+            return Err(ConnectionError::NotInVersion { option: "properties", version });
+        }
         let (reply, answer) = oneshot::channel();
         let (reason, properties) = (self.reason, self.properties);
         let goodbye = Goodbye { reason, properties, reply: Some(reply) };

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use gantline_protocol::{
-    Bounds, Head, Limits, Message, Moment, Outbound, ProtocolVersion, QoS, ReasonCode, Receipt,
-};
+use gantline_protocol::{Bounds, Head, Limits, Message, Moment, Outbound, QoS, ReasonCode, Receipt};
 use gantline_transport::{Budget, Clock, Mailbox, MailboxLimits, Overflow};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,6 +17,7 @@ use crate::command::Command;
 use crate::dispatch::{Dispatch, Effects};
 use crate::error::{ConnectionLost, DisconnectCause, PublishError};
 use crate::event::Listeners;
+use crate::features;
 use crate::inbox::{Gauge, StreamBounds};
 use crate::options::ConnectOptions;
 use crate::pending::{Outcome, Pending, Room, Rooms};
@@ -82,6 +81,12 @@ impl Shared {
     /// The message as it travels, if the present connection can carry it.
     pub(crate) fn outbound(&self, message: &Message) -> Result<Outbound, PublishError> {
         message.check()?;
+        if self.terms.lacks_properties()
+            && let Some(property) = features::property_of(message)
+            && let Some(version) = self.strict_version()
+        {
+            return Err(PublishError::NotInVersion { property, version });
+        }
         let expires = message.properties().message_expiry_interval.is_some();
         let outbound = Outbound::new(message, if expires { self.clock.now() } else { Moment::ZERO });
         self.terms.check(&outbound)?;
@@ -181,11 +186,6 @@ impl Shared {
         self.terms.is_connected()
     }
 
-    /// The version of the present connection.
-    pub(crate) fn version(&self) -> Option<ProtocolVersion> {
-        self.station.lock().version
-    }
-
     // ---- connections ----
 
     /// A connection is there: orders and messages are accepted from now on.
@@ -272,6 +272,11 @@ impl Terms {
 
     fn is_connected(&self) -> bool {
         self.0.load(Ordering::Acquire) & Self::CONNECTED != 0
+    }
+
+    /// Whether there is a connection on which messages have no properties.
+    fn lacks_properties(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (Self::CONNECTED | Self::PROPERTIES) == Self::CONNECTED
     }
 
     fn check(&self, message: &Outbound) -> Result<(), PublishError> {
