@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::command::{Command, Goodbye};
 use crate::connecting;
-use crate::error::{ConnectError, ConnectionError, ReauthenticateError};
+use crate::error::{ConnectError, ConnectionError, DisconnectCause, ReauthenticateError};
 use crate::event::{ConnectionInfo, Event, Events};
 use crate::options::ConnectOptions;
 use crate::publish::Publish;
@@ -175,6 +175,42 @@ impl Client {
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 handle(event).await;
+            }
+        })
+    }
+
+    /// Calls a function with what the server granted whenever a connection is there from now on: an adapter of
+    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. Subscriptions of a session that is gone can be made anew
+    /// here.
+    pub fn on_connected<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Arc<ConnectionInfo>) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut events = self.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                if let Event::Connected(info) = event {
+                    handle(info).await;
+                }
+            }
+        })
+    }
+
+    /// Calls a function with the cause whenever a connection has ended from now on: an adapter of
+    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. It may [`reconnect`](Self::reconnect); an attempt that
+    /// fails is no disconnection, but [`Event::ConnectFailed`].
+    pub fn on_disconnected<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(DisconnectCause) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut events = self.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                if let Event::Disconnected { cause } = event {
+                    handle(cause).await;
+                }
             }
         })
     }

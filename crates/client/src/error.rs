@@ -252,6 +252,14 @@ pub struct PublishResult {
     pub properties: AckProperties,
 }
 
+impl PublishResult {
+    /// Whether the server said that nobody subscribes to the topic. A server need not say so, and at QoS 0 and on 3.x none
+    /// can: false means that it is not known.
+    pub fn has_no_subscribers(&self) -> bool {
+        self.reason == ReasonCode::NoMatchingSubscribers
+    }
+}
+
 /// Why a subscription was not made.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -50,6 +50,7 @@ mod authentication;
 pub mod aws_iot;
 mod client;
 mod command;
+mod concurrent;
 mod connecting;
 mod dispatch;
 mod driver;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::command::Command;
+use crate::concurrent;
 use crate::dispatch::StreamId;
 use crate::inbox::{Inbox, Item, OnFull, StreamBounds};
 use crate::shared::Shared;
@@ -87,6 +88,19 @@ impl Subscription {
         self.client = None;
         tokio::spawn(self.tap.for_each(handle))
     }
+
+    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of its own.
+    /// Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done; acknowledgements leave in
+    /// the order of arrival whoever is done first. Ends as `for_each` does, and takes handlers that are not done with it: their
+    /// messages stay unacknowledged, and so does that of a handler which panics.
+    pub fn for_each_concurrent<F, T>(mut self, limit: usize, handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Message) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.client = None;
+        tokio::spawn(concurrent::for_each(self.tap, limit, handle))
+    }
 }
 
 impl Stream for Subscription {
@@ -135,6 +149,19 @@ impl Messages {
     {
         self.client = None;
         tokio::spawn(self.tap.for_each(handle))
+    }
+
+    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of its own.
+    /// Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done; acknowledgements leave in
+    /// the order of arrival whoever is done first. Ends as `for_each` does, and takes handlers that are not done with it: their
+    /// messages stay unacknowledged, and so does that of a handler which panics.
+    pub fn for_each_concurrent<F, T>(mut self, limit: usize, handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Message) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.client = None;
+        tokio::spawn(concurrent::for_each(self.tap, limit, handle))
     }
 }
 
@@ -247,7 +274,7 @@ impl Tap {
         Poll::Ready(Some(message))
     }
 
-    fn poll_unacknowledged(&self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
+    pub(crate) fn poll_unacknowledged(&self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
         let Some((Item { message, ticket, .. }, freed)) = ready!(self.inbox.poll_take(cx)) else {
             return Poll::Ready(None);
         };
