@@ -13,7 +13,7 @@ use gantline_transport::Stream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::command::{Command, Goodbye};
+use crate::command::{Command, Goodbye, Unanswered};
 use crate::connecting;
 use crate::error::{ConnectError, ConnectionError, DisconnectCause, ReauthenticateError};
 use crate::event::{ConnectionInfo, Event, Events};
@@ -234,10 +234,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no connection, or it ended before the answer came.
+    /// There is no connection, it ended before the answer came, or that took too long.
     pub async fn ping(&self) -> Result<Duration, ConnectionError> {
         let (reply, answer) = oneshot::channel();
-        self.order(Command::Ping(reply), answer).await
+        self.order(Command::Ping(reply), answer).await?.map_err(|unanswered| match unanswered {
+            Unanswered::TimedOut(limit) => ConnectionError::TimedOut { limit },
+            // A ping is always sent.
+            Unanswered::Failed(_) => ConnectionError::NotConnected,
+        })
     }
 
     /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement.

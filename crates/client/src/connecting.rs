@@ -299,7 +299,8 @@ fn complete(
     tracing::debug!(resumed, "connected");
     // Told before the driver runs, which may have more to tell.
     shared.perform(&mut effects);
-    let driver = Driver::new(Arc::clone(shared), framed, machine, options.close_timeout);
+    let driver =
+        Driver::new(Arc::clone(shared), framed, machine, options.close_timeout, options.operation_timeout);
     tokio::spawn(driver.run());
 }
 

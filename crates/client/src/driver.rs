@@ -91,8 +91,9 @@ impl Driver {
         framed: Framed,
         machine: ClientConnection<Lease>,
         close_timeout: Duration,
+        operation_timeout: Option<Duration>,
     ) -> Self {
-        let exchange = Exchange::new(Arc::clone(&shared), machine);
+        let exchange = Exchange::new(Arc::clone(&shared), machine, operation_timeout);
         Self {
             shared,
             framed,
@@ -111,7 +112,7 @@ impl Driver {
     /// Runs the connection to its end. Dropping the future ends it at once.
     pub(crate) async fn run(mut self) {
         // Filters that lost their streams while there was no connection.
-        self.exchange.tidy(self.framed.out());
+        self.exchange.tidy(self.shared.clock.now(), self.framed.out());
         let cause = std::future::poll_fn(|cx| self.poll(cx)).await;
         let says_goodbye = self.part(&cause);
         let requested = matches!(cause, DisconnectCause::Requested);
@@ -309,9 +310,9 @@ impl Driver {
     fn obey(&mut self, now: Moment, order: Command) {
         let (exchange, out) = (&mut self.exchange, self.framed.out());
         match order {
-            Command::Subscribe(command) => exchange.subscribe(*command, out),
-            Command::Unsubscribe(command) => exchange.unsubscribe(*command, out),
-            Command::Tidy => exchange.tidy(out),
+            Command::Subscribe(command) => exchange.subscribe(now, *command, out),
+            Command::Unsubscribe(command) => exchange.unsubscribe(now, *command, out),
+            Command::Tidy => exchange.tidy(now, out),
             Command::Acknowledge => exchange.acknowledge(out),
             Command::Authenticate(order) => exchange.authenticate(*order, out),
             Command::Ping(reply) => exchange.ping(now, reply, out),
@@ -362,9 +363,14 @@ impl Driver {
             self.exchange.handle_timeout(now, self.framed.out())?;
             return Ok(true);
         }
+        let answer = self.exchange.next_deadline();
+        if answer <= now {
+            self.exchange.expire(now);
+            return Ok(true);
+        }
         let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
         let hold = self.hold.map_or(Moment::NEVER, |hold| hold.until);
-        let due = self.exchange.machine.next_timeout().min(farewell).min(hold);
+        let due = self.exchange.machine.next_timeout().min(farewell).min(hold).min(answer);
         let Some(due) = self.shared.clock.instant(due) else { return Ok(false) };
         match &mut self.timer {
             // A timer that is early is set anew when it fires: most packets only move the deadline on.

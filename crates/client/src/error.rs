@@ -207,6 +207,13 @@ pub struct ConnectionLost {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
+    /// The acknowledgement did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The message is
+    /// delivered all the same, if the server lives.
+    #[error("the server did not acknowledge the message within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection. The message was not accepted.
     #[error("the client is not connected")]
     NotConnected,
@@ -281,6 +288,12 @@ pub enum SubscribeError {
     /// The server refused at least one filter. Those that it granted are given up again.
     #[error(transparent)]
     Refused(Box<FiltersRefused>),
+    /// SUBACK did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The subscription is given up.
+    #[error("the server did not answer SUBSCRIBE within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
@@ -339,6 +352,12 @@ pub enum UnsubscribeError {
         /// The version.
         version: ProtocolVersion,
     },
+    /// UNSUBACK did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options.
+    #[error("the server did not answer UNSUBSCRIBE within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
@@ -380,6 +399,12 @@ pub enum ReauthenticateError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
+    /// PINGRESP did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options.
+    #[error("the server did not answer PINGREQ within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,

@@ -15,7 +15,8 @@ use gantline_protocol::{
 use gantline_transport::Turn;
 use tokio::sync::oneshot;
 
-use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
+use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand};
+use crate::deadlines::{Awaited, Deadlines};
 use crate::dispatch::{Arrived, Effects};
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
 use crate::payloads::Payloads;
@@ -29,6 +30,8 @@ pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
     pub(crate) machine: ClientConnection<Lease>,
     requests: BTreeMap<PacketId, Request>,
+    /// When requests and pings that were sent have waited for too long.
+    deadlines: Deadlines,
     /// The pings that are not answered, and who wants to know: nobody, of those of the keep alive.
     pings: VecDeque<Option<Asked>>,
     reauthentication: Reauthentication,
@@ -46,7 +49,7 @@ pub(crate) struct Exchange {
 /// A request that waits for its answer.
 #[derive(Debug)]
 enum Request {
-    Subscribe(Reply<SubAck>),
+    Subscribe(Option<Reply<SubAck>>),
     Unsubscribe {
         filters: Vec<TopicFilter>,
         /// Streams that ask later subscribe anew.
@@ -57,16 +60,22 @@ enum Request {
 
 #[derive(Debug)]
 struct Asked {
-    reply: oneshot::Sender<Duration>,
+    reply: oneshot::Sender<Result<Duration, Unanswered>>,
     at: Moment,
+    number: u64,
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, machine: ClientConnection<Lease>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        machine: ClientConnection<Lease>,
+        operation_timeout: Option<Duration>,
+    ) -> Self {
         Self {
             shared,
             machine,
             requests: BTreeMap::new(),
+            deadlines: Deadlines::new(operation_timeout),
             pings: VecDeque::new(),
             reauthentication: Reauthentication::default(),
             arrived: Vec::new(),
@@ -109,15 +118,15 @@ impl Exchange {
             }
             Received::Acked(acked) => self.acked(acked),
             Received::SubAck(suback) => {
-                if let Some(Request::Subscribe(reply)) = self.requests.remove(&suback.packet_id) {
+                if let Some(Request::Subscribe(Some(reply))) = self.requests.remove(&suback.packet_id) {
                     // Whoever waited may have gone; then its stream has gone too.
                     let _ = reply.send(Ok(suback));
                 }
             }
             Received::UnsubAck(unsuback) => self.unsubscribed(unsuback),
             Received::Pong => {
-                if let Some(Some(Asked { reply, at })) = self.pings.pop_front() {
-                    let _ = reply.send(now.since(at));
+                if let Some(Some(Asked { reply, at, .. })) = self.pings.pop_front() {
+                    let _ = reply.send(Ok(now.since(at)));
                 }
             }
             Received::Disconnect(goodbye) => {
@@ -240,7 +249,7 @@ impl Exchange {
         self.effects.wakers.extend(self.shared.pending.lock().complete(tag, Err(error)));
     }
 
-    pub(crate) fn subscribe(&mut self, command: SubscribeCommand, out: &mut Vec<u8>) {
+    pub(crate) fn subscribe(&mut self, now: Moment, command: SubscribeCommand, out: &mut Vec<u8>) {
         let SubscribeCommand { stream, filters, properties, reply } = command;
         if !self.shared.dispatch.lock().ask(stream) {
             // Given up before it was sent.
@@ -248,35 +257,39 @@ impl Exchange {
         }
         match self.machine.subscribe(filters, properties, out) {
             Ok(id) => {
-                self.requests.insert(id, Request::Subscribe(reply));
+                self.requests.insert(id, Request::Subscribe(Some(reply)));
+                self.deadlines.add(now, Awaited::Request(id));
             }
             Err(cause) => {
-                let _ = reply.send(Err(RequestFailed { kind: "SUBSCRIBE", cause }));
+                let _ = reply.send(Err(Unanswered::Failed(RequestFailed { kind: "SUBSCRIBE", cause })));
             }
         }
     }
 
-    pub(crate) fn unsubscribe(&mut self, command: UnsubscribeCommand, out: &mut Vec<u8>) {
+    pub(crate) fn unsubscribe(&mut self, now: Moment, command: UnsubscribeCommand, out: &mut Vec<u8>) {
         let UnsubscribeCommand { filters, properties, reply } = command;
         match self.machine.unsubscribe(filters.clone(), properties, out) {
             Ok(id) => {
                 let mark = self.shared.dispatch.lock().mark();
+                if reply.is_some() {
+                    self.deadlines.add(now, Awaited::Request(id));
+                }
                 self.requests.insert(id, Request::Unsubscribe { filters, mark, reply });
             }
             Err(cause) => {
                 if let Some(reply) = reply {
-                    let _ = reply.send(Err(RequestFailed { kind: "UNSUBSCRIBE", cause }));
+                    let _ = reply.send(Err(Unanswered::Failed(RequestFailed { kind: "UNSUBSCRIBE", cause })));
                 }
             }
         }
     }
 
     /// Unsubscribes from what no stream holds any more.
-    pub(crate) fn tidy(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn tidy(&mut self, now: Moment, out: &mut Vec<u8>) {
         let unheld = self.shared.dispatch.lock().take_unheld();
         for filters in unheld.chunks(FILTERS_AT_ONCE) {
             let (filters, properties) = (filters.to_vec(), UnsubscribeProperties::default());
-            self.unsubscribe(UnsubscribeCommand { filters, properties, reply: None }, out);
+            self.unsubscribe(now, UnsubscribeCommand { filters, properties, reply: None }, out);
         }
     }
 
@@ -305,9 +318,15 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn ping(&mut self, now: Moment, reply: oneshot::Sender<Duration>, out: &mut Vec<u8>) {
+    pub(crate) fn ping(
+        &mut self,
+        now: Moment,
+        reply: oneshot::Sender<Result<Duration, Unanswered>>,
+        out: &mut Vec<u8>,
+    ) {
         self.machine.ping(now, out);
-        self.pings.push_back(Some(Asked { reply, at: now }));
+        let number = self.deadlines.add_ping(now);
+        self.pings.push_back(Some(Asked { reply, at: now, number }));
     }
 
     /// Says goodbye.
@@ -334,6 +353,35 @@ impl Exchange {
     }
 
     // ---- time and the end ----
+
+    /// When an answer will have been waited for too long, if none comes before.
+    pub(crate) fn next_deadline(&self) -> Moment {
+        match self.deadlines.is_set() {
+            true => self.deadlines.next().min(self.shared.pending.lock().next_deadline()),
+            false => Moment::NEVER,
+        }
+    }
+
+    /// Tells those who have waited for an answer for too long. What they waited for goes on.
+    pub(crate) fn expire(&mut self, now: Moment) {
+        let Some(limit) = self.deadlines.limit() else { return };
+        while let Some(awaited) = self.deadlines.take_due(now) {
+            match awaited {
+                Awaited::Request(id) => match self.requests.get_mut(&id) {
+                    Some(Request::Subscribe(reply)) => refuse(reply.take(), limit),
+                    Some(Request::Unsubscribe { reply, .. }) => refuse(reply.take(), limit),
+                    None => {}
+                },
+                Awaited::Ping(number) => {
+                    let asked =
+                        |ping: &&mut Option<Asked>| ping.as_ref().is_some_and(|asked| asked.number == number);
+                    let asked = self.pings.iter_mut().find(asked).and_then(Option::take);
+                    refuse(asked.map(|asked| asked.reply), limit);
+                }
+            }
+        }
+        self.effects.wakers.extend(self.shared.pending.lock().expire(now, limit));
+    }
 
     /// Lets the machine do what is due.
     ///
@@ -371,6 +419,12 @@ impl Exchange {
         }
         self.shared.perform(&mut self.effects);
         self.machine.session_mut().keeps(kept);
+    }
+}
+
+fn refuse<T>(reply: Option<oneshot::Sender<Result<T, Unanswered>>>, limit: Duration) {
+    if let Some(reply) = reply {
+        let _ = reply.send(Err(Unanswered::TimedOut(limit)));
     }
 }
 

@@ -52,6 +52,7 @@ mod client;
 mod command;
 mod concurrent;
 mod connecting;
+mod deadlines;
 mod dispatch;
 mod driver;
 mod error;

@@ -50,6 +50,7 @@ pub struct ConnectOptions {
     pub(crate) clean_start: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) operation_timeout: Option<Duration>,
     pub(crate) maximum_packet_size: u32,
     pub(crate) stream_bounds: StreamBounds,
     pub(crate) on_full: OnFull,
@@ -147,8 +148,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The longest silence on our side: the client pings when it sent nothing for so long, and gives the server up when
-    /// a ping is not answered for as long again. Default 60 s; whole seconds, rounded up, at most 65,535; zero switches
+    /// The longest silence on our side: the client pings when it sent nothing for so long, or got nothing for twice as long,
+    /// and gives the server up when a ping is not answered for as long again. Default 60 s; whole seconds, rounded up, at most 65,535; zero switches
     /// it off. The server may demand another value.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = u16::try_from(whole_seconds(interval)).unwrap_or(u16::MAX);
@@ -206,6 +207,17 @@ impl ConnectOptions {
     /// The most time for ending a connection: for writing what was accepted and for the server to close. Default 5 s.
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
+        self
+    }
+
+    /// The most time for an answer of the server: to a publish of QoS 1 or 2, to a subscribe, an unsubscribe and a ping. The
+    /// waiting then ends with an error of its own; the connection goes on. Default: none, because a dead connection is found
+    /// by the [keep alive](Self::keep_alive).
+    ///
+    /// It is counted from when the request is accepted, so not while a publisher waits for room in the output. Nothing is taken
+    /// back: a message is delivered all the same, and a subscription is given up by an unsubscribe.
+    pub const fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = Some(timeout);
         self
     }
 
@@ -296,6 +308,7 @@ impl Default for ConnectOptions {
             clean_start: true,
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            operation_timeout: None,
             maximum_packet_size: 16 << 20,
             stream_bounds: StreamBounds::default(),
             on_full: OnFull::default(),

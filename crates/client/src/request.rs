@@ -13,7 +13,7 @@ use gantline_protocol::{
 use tokio::sync::oneshot;
 
 use crate::client::Client;
-use crate::command::{Command, Goodbye, SubscribeCommand, UnsubscribeCommand};
+use crate::command::{Command, Goodbye, SubscribeCommand, Unanswered, UnsubscribeCommand};
 use crate::error::{ConnectionError, FiltersRefused, SubscribeError, UnsubscribeError};
 use crate::features::first_of;
 use crate::inbox::{OnFull, StreamBounds};
@@ -147,7 +147,9 @@ impl Subscribe {
         }
         match answer.await {
             Err(_) => Err(shared.lost().into()),
-            Ok(Err(failed)) => {
+            // Dropped, the tap unsubscribes, because the server may still grant it.
+            Ok(Err(Unanswered::TimedOut(limit))) => Err(SubscribeError::TimedOut { limit }),
+            Ok(Err(Unanswered::Failed(failed))) => {
                 tap.disown(&filters);
                 Err(failed.into())
             }
@@ -252,7 +254,12 @@ impl Unsubscribe {
             ConnectionError::NotInVersion { option, version } => {
                 UnsubscribeError::NotInVersion { option, version }
             }
-        })??;
+            ConnectionError::TimedOut { limit } => UnsubscribeError::TimedOut { limit },
+        })?;
+        let unsuback = unsuback.map_err(|unanswered| match unanswered {
+            Unanswered::Failed(failed) => UnsubscribeError::Request(failed),
+            Unanswered::TimedOut(limit) => UnsubscribeError::TimedOut { limit },
+        })?;
         Ok(Unsubscribed { reasons: unsuback.reasons, properties: unsuback.properties })
     }
 }

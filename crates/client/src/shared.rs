@@ -109,16 +109,20 @@ impl Shared {
         if !pending.open {
             return Err(PublishError::NotConnected);
         }
-        let tag = pending.reserve();
+        let (tag, mut order) = (pending.reserve(), None);
         let pushed = self.mailbox.push_queue(Outbound { tag, ..message.clone() });
         let accepted = if pushed.dropped > 0 {
             pending.cancel(tag);
             Accepted::Full
         } else {
+            if pending.time(tag, || self.clock.now()) {
+                // Not every message wakes the driver.
+                order = self.mailbox.push_control(Command::Acknowledge);
+            }
             Accepted::Waits(tag)
         };
         drop(pending);
-        if let Some(driver) = pushed.wake {
+        if let Some(driver) = pushed.wake.or(order) {
             driver.wake();
         }
         Ok(accepted)
@@ -191,7 +195,9 @@ impl Shared {
     /// A connection is there: orders and messages are accepted from now on.
     pub(crate) fn open(&self, limits: &Limits, options: &ConnectOptions) {
         self.mailbox.open(mailbox_limits(options), 0);
-        self.pending.lock().open = true;
+        let mut pending = self.pending.lock();
+        (pending.open, pending.timeout) = (true, options.operation_timeout);
+        drop(pending);
         // Of earlier connections. Only now: what is left here without an order would keep `settle` from ordering.
         self.settled.lock().clear();
         self.terms.set(limits.peer, limits.version.has_properties());

@@ -17,6 +17,7 @@ mod disconnect;
 mod events;
 mod hostile;
 mod keep_alive;
+mod operation_timeout;
 mod peer;
 mod publish;
 mod resume;
