@@ -60,6 +60,8 @@ mod event;
 mod exchange;
 mod features;
 mod inbox;
+mod inspector;
+pub mod lowlevel;
 mod options;
 mod payloads;
 mod pending;
@@ -99,6 +101,7 @@ pub use self::error::{
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;
+pub use self::inspector::PacketDirection;
 pub use self::options::{
     ConnectOptions, Credentials, CredentialsProvider, CredentialsRequest, OptionsError, Password,
 };

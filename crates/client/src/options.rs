@@ -22,6 +22,7 @@ use self::credentials::Provider;
 pub use self::credentials::{Credentials, CredentialsProvider, CredentialsRequest, Password};
 pub use self::error::OptionsError;
 use crate::inbox::{OnFull, StreamBounds};
+use crate::inspector::{Inspector, PacketDirection};
 
 /// How to connect. See the setters for what there is and what holds if nothing is said.
 ///
@@ -43,6 +44,7 @@ pub struct ConnectOptions {
     /// The address with TLS, if its scheme was left out.
     #[cfg(feature = "websocket")]
     secure_websocket: Option<Address>,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) version: ProtocolVersion,
     pub(crate) validate_features: bool,
     pub(crate) fallback: Option<ProtocolVersion>,
@@ -282,6 +284,28 @@ impl ConnectOptions {
         self
     }
 
+    /// A function that sees every packet, whole and as it goes over the wire, inside TLS and WebSocket: to log, to count, to
+    /// find out. Default: none, which costs nothing. Packets of a later connection are those with CONNECT before them.
+    ///
+    /// It is called by the task of the connection, so it must be quick, must not block and must not panic; a packet that
+    /// comes in parts is copied for it. CONNECT has the password in it.
+    ///
+    /// ```
+    /// use gantline_client::{ConnectOptions, PacketDirection};
+    ///
+    /// let options = ConnectOptions::default().packet_inspector(|direction, packet| match direction {
+    ///     PacketDirection::Received => println!("<- {} bytes", packet.len()),
+    ///     PacketDirection::Sent => println!("-> {} bytes", packet.len()),
+    /// });
+    /// ```
+    pub fn packet_inspector(
+        mut self,
+        inspect: impl Fn(PacketDirection, &[u8]) + Send + Sync + 'static,
+    ) -> Self {
+        self.inspector = Some(Inspector::new(inspect));
+        self
+    }
+
     /// Where the server is, without credentials.
     pub const fn address(&self) -> Option<&Address> {
         self.address.as_ref()
@@ -301,6 +325,7 @@ impl Default for ConnectOptions {
             has_websocket: false,
             #[cfg(feature = "websocket")]
             secure_websocket: None,
+            inspector: None,
             version: ProtocolVersion::default(),
             validate_features: true,
             fallback: None,
