@@ -89,7 +89,8 @@ impl Client {
         connecting::connect(self.shared(), None).await
     }
 
-    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with).
+    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with). Cancel
+    /// safe; the stream is closed then.
     ///
     /// # Errors
     ///
@@ -230,7 +231,7 @@ impl Client {
         reauthenticate::reauthenticate(self.shared()).await
     }
 
-    /// Pings the server; resolves with how long the answer took.
+    /// Pings the server; resolves with how long the answer took. Cancel safe: the ping is sent all the same.
     ///
     /// # Errors
     ///
@@ -244,7 +245,8 @@ impl Client {
         })
     }
 
-    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement.
+    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement. Cancel safe:
+    /// it only waits.
     ///
     /// # Errors
     ///

@@ -25,7 +25,9 @@ pub enum PacketDirection {
 
 /// The function that sees the packets.
 #[derive(Clone)]
-pub(crate) struct Inspector(Arc<dyn Fn(PacketDirection, &[u8]) + Send + Sync>);
+pub(crate) struct Inspector(Arc<Inspect>);
+
+type Inspect = dyn Fn(PacketDirection, &[u8]) + Send + Sync;
 
 impl Inspector {
     pub(crate) fn new(inspect: impl Fn(PacketDirection, &[u8]) + Send + Sync + 'static) -> Self {

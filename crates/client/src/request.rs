@@ -27,7 +27,7 @@ type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The options of 5.0 are an error on a connection that does not have them, unless
 /// [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features) says otherwise.
 ///
-/// Dropping the future before it resolves gives the subscription up.
+/// Dropping the future before it resolves gives the subscription up: the server is told by an unsubscribe.
 ///
 /// # Errors
 ///
@@ -190,6 +190,8 @@ impl IntoFuture for Subscribe {
 
 /// An unsubscribe to be made: add filters, then await it. Made by [`Client::unsubscribe`].
 ///
+/// Dropping the future once it was polled changes nothing: it is made, and only the answer remains unknown.
+///
 /// # Errors
 ///
 /// See [`UnsubscribeError`]. That the server refuses a filter is no error: see [`Unsubscribed::reasons`].
@@ -274,6 +276,8 @@ impl IntoFuture for Unsubscribe {
 }
 
 /// A goodbye to be said: set reason and properties, then await it. Made by [`Client::disconnect`].
+///
+/// Dropping the future once it was polled changes nothing: the connection ends, and only nobody waits for it.
 ///
 /// # Errors
 ///

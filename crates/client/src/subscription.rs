@@ -179,7 +179,7 @@ impl Stream for Messages {
 pub struct ManualAcks<S>(S);
 
 impl<S: Source> ManualAcks<S> {
-    /// The next message; `None` when the stream has ended. Cancel safe.
+    /// The next message; `None` when the stream has ended. Cancel safe: a message is taken only when it is returned.
     pub async fn next(&mut self) -> Option<Unacknowledged> {
         std::future::poll_fn(|cx| self.0.tap().poll_unacknowledged(cx)).await
     }

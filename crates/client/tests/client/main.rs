@@ -9,6 +9,7 @@ mod acknowledge;
 mod authentication;
 mod bounds;
 mod burst;
+mod cancellation;
 mod conformance_5_0;
 mod conformance_5_0_flows;
 mod connect;
