@@ -258,7 +258,7 @@ impl Exchange {
         match self.machine.subscribe(filters, properties, out) {
             Ok(id) => {
                 self.requests.insert(id, Request::Subscribe(Some(reply)));
-                self.deadlines.add(now, Awaited::Request(id));
+                self.set_deadline(now, Awaited::Request(id));
             }
             Err(cause) => {
                 let _ = reply.send(Err(Unanswered::Failed(RequestFailed { kind: "SUBSCRIBE", cause })));
@@ -272,7 +272,7 @@ impl Exchange {
             Ok(id) => {
                 let mark = self.shared.dispatch.lock().mark();
                 if reply.is_some() {
-                    self.deadlines.add(now, Awaited::Request(id));
+                    self.set_deadline(now, Awaited::Request(id));
                 }
                 self.requests.insert(id, Request::Unsubscribe { filters, mark, reply });
             }
@@ -325,7 +325,8 @@ impl Exchange {
         out: &mut Vec<u8>,
     ) {
         self.machine.ping(now, out);
-        let number = self.deadlines.add_ping(now);
+        let number = self.deadlines.number();
+        self.set_deadline(now, Awaited::Ping(number));
         self.pings.push_back(Some(Asked { reply, at: now, number }));
     }
 
@@ -360,6 +361,17 @@ impl Exchange {
             true => self.deadlines.next().min(self.shared.pending.lock().next_deadline()),
             false => Moment::NEVER,
         }
+    }
+
+    fn set_deadline(&mut self, now: Moment, awaited: Awaited) {
+        let Self { deadlines, requests, pings, .. } = self;
+        deadlines.add(now, awaited, |earlier| match earlier {
+            Awaited::Request(id) => requests.contains_key(&id),
+            Awaited::Ping(number) => {
+                let oldest = pings.iter().flatten().map(|asked| asked.number).next();
+                oldest.is_some_and(|oldest| oldest <= number)
+            }
+        });
     }
 
     /// Tells those who have waited for an answer for too long. What they waited for goes on.
