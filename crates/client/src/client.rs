@@ -16,9 +16,9 @@ use gantline_transport::Stream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::command::{Command, Goodbye};
+use crate::command::{Command, Goodbye, Unanswered};
 use crate::connecting;
-use crate::error::{ConnectError, ConnectionError, ReauthenticateError};
+use crate::error::{ConnectError, ConnectionError, DisconnectCause, ReauthenticateError};
 use crate::event::{ConnectionInfo, Event, Events};
 use crate::options::ConnectOptions;
 use crate::publish::Publish;
@@ -92,7 +92,8 @@ impl Client {
         connecting::connect(self.shared(), None).await
     }
 
-    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with).
+    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with). Cancel
+    /// safe; the stream is closed then.
     ///
     /// # Errors
     ///
@@ -187,6 +188,42 @@ impl Client {
         })
     }
 
+    /// Calls a function with what the server granted whenever a connection is there from now on: an adapter of
+    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. Subscriptions of a session that is gone can be made anew
+    /// here.
+    pub fn on_connected<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Arc<ConnectionInfo>) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut events = self.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                if let Event::Connected(info) = event {
+                    handle(info).await;
+                }
+            }
+        })
+    }
+
+    /// Calls a function with the cause whenever a connection has ended from now on: an adapter of
+    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. It may [`reconnect`](Self::reconnect); an attempt that
+    /// fails is no disconnection, but [`Event::ConnectFailed`].
+    pub fn on_disconnected<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(DisconnectCause) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut events = self.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                if let Event::Disconnected { cause } = event {
+                    handle(cause).await;
+                }
+            }
+        })
+    }
+
     /// Authenticates again on the present connection, with the [method](ConnectOptions::authentication) that it was made
     /// with: because a token expires, say. Everything else goes on meanwhile. One at a time.
     ///
@@ -202,17 +239,22 @@ impl Client {
         reauthenticate::reauthenticate(self.shared()).await
     }
 
-    /// Pings the server; resolves with how long the answer took.
+    /// Pings the server; resolves with how long the answer took. Cancel safe: the ping is sent all the same.
     ///
     /// # Errors
     ///
-    /// There is no connection, or it ended before the answer came.
+    /// There is no connection, it ended before the answer came, or that took too long.
     pub async fn ping(&self) -> Result<Duration, ConnectionError> {
         let (reply, answer) = oneshot::channel();
-        self.order(Command::Ping(reply), answer).await
+        self.order(Command::Ping(reply), answer).await?.map_err(|unanswered| match unanswered {
+            Unanswered::TimedOut(limit) => ConnectionError::TimedOut { limit },
+            // A ping is always sent.
+            Unanswered::Failed(_) => ConnectionError::NotConnected,
+        })
     }
 
-    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement.
+    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement. Cancel safe:
+    /// it only waits.
     ///
     /// # Errors
     ///

@@ -24,10 +24,10 @@ pub(crate) enum Command {
     Unsubscribe(Box<UnsubscribeCommand>),
     /// Unsubscribe from what no stream holds any more.
     Tidy,
-    /// Receipts wait to be acknowledged, or a full stream has room again.
+    /// Receipts wait to be acknowledged, a full stream has room again, or there is a deadline.
     Acknowledge,
     /// Ping, and say how long the answer took.
-    Ping(oneshot::Sender<Duration>),
+    Ping(oneshot::Sender<Result<Duration, Unanswered>>),
     /// A step of authenticating again.
     Authenticate(Box<Order>),
     /// Say when everything that was accepted before is written.
@@ -54,7 +54,16 @@ pub(crate) struct UnsubscribeCommand {
 }
 
 /// Where the answer to a request goes.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestFailed>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Unanswered>>;
+
+/// Why a request has no answer though the connection goes on.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// It was not sent.
+    Failed(RequestFailed),
+    /// The server took longer than this.
+    TimedOut(Duration),
+}
 
 /// How to end the connection.
 #[derive(Debug)]

@@ -95,9 +95,7 @@ async fn attempt(
             (Some(conversation), data)
         }
     };
-    let reached = timeout_at(deadline, reach(options, stream)).await;
-    let stage = if options.proxied { ConnectStage::Proxy } else { ConnectStage::Transport };
-    let mut stream = reached.map_err(|_| timed_out(stage))??;
+    let mut stream = reach_in_time(options, stream, deadline).await?;
     let mut request = Zeroizing::new(Vec::with_capacity(ROOM));
     let mut connect = options.connect(version, plan.client_id.as_ref(), plan.clean_start, &credentials);
     connect.properties.authentication_data = data;
@@ -123,6 +121,26 @@ async fn attempt(
     let connected = answer_of(&mut machine, shared.clock.now(), &frame, framed.out())?;
     complete(shared, options, framed, machine, connected, method, plan.clean_start);
     Ok(())
+}
+
+/// Opens the transport to the address of the options, within their time-out.
+pub(crate) async fn open(options: &ConnectOptions) -> Result<Stream, ConnectError> {
+    reach_in_time(options, None, after(options.connect_timeout)).await
+}
+
+async fn reach_in_time(
+    options: &ConnectOptions,
+    stream: Option<Stream>,
+    deadline: Instant,
+) -> Result<Stream, ConnectError> {
+    let reached = timeout_at(deadline, reach(options, stream)).await;
+    let waiting_for = if options.proxied { ConnectStage::Proxy } else { ConnectStage::Transport };
+    let stream =
+        reached.map_err(|_| ConnectError::TimedOut { limit: options.connect_timeout, waiting_for })??;
+    Ok(match &options.inspector {
+        Some(inspector) => inspector.watch(stream),
+        None => stream,
+    })
 }
 
 /// Gets a stream that leads to the server, over the given one if there is one.
@@ -315,7 +333,8 @@ fn complete(
     tracing::debug!(resumed, "connected");
     // Told before the driver runs, which may have more to tell.
     shared.perform(&mut effects);
-    let driver = Driver::new(Arc::clone(shared), framed, machine, options.close_timeout);
+    let driver =
+        Driver::new(Arc::clone(shared), framed, machine, options.close_timeout, options.operation_timeout);
     tokio::spawn(driver.run());
 }
 

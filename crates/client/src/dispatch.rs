@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use gantline_protocol::{Message, ReasonCode, Receipt, TopicFilter};
+use gantline_protocol::{Message, ReasonCode, Receipt, TopicFilter, TopicName};
 use slab::Slab;
 
 use crate::event::Event;
-use crate::inbox::{Inbox, Item, Ticket};
+use crate::inbox::{Filling, Inbox, Item};
+use crate::ticket::Ticket;
 
 /// Names a stream. The slot may be used again, the sequence is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,8 @@ pub(crate) struct Dispatch {
     /// Filters that lost their last holder and that the server may still have.
     unheld: Vec<TopicFilter>,
     next_sequence: u64,
-    /// Reused from message to message.
+    /// The topic of the last message, and the streams that want it, each once: often the next has the same topic.
+    last_topic: Option<TopicName>,
     targets: Vec<usize>,
 }
 
@@ -57,6 +59,14 @@ struct Stream {
     asked: Option<u64>,
 }
 
+/// A message on its way to the streams.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) message: Message,
+    /// There if it is to be acknowledged.
+    pub(crate) receipt: Option<Receipt>,
+}
+
 /// What the delivery of messages led to, to be done when no lock is held.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
@@ -75,6 +85,7 @@ impl Dispatch {
         let slot = self.streams.vacant_key();
         if filters.is_empty() {
             self.all.push(slot);
+            self.last_topic = None;
         }
         for filter in &filters {
             self.index(filter, slot);
@@ -90,6 +101,7 @@ impl Dispatch {
         }
         let stream = self.streams.remove(id.slot);
         self.all.retain(|&slot| slot != id.slot);
+        self.last_topic = None;
         let before = self.unheld.len();
         for filter in stream.filters {
             if self.unindex(&filter, id.slot) {
@@ -196,31 +208,64 @@ impl Dispatch {
         effects.wakers.extend(self.streams.iter().filter_map(|(_, stream)| stream.inbox.thaw(resent)));
     }
 
-    /// Hands a message to every stream that wants it. `receipt` is there if it is to be acknowledged.
-    pub(crate) fn deliver(&mut self, message: Message, receipt: Option<Receipt>, effects: &mut Effects) {
-        self.find(message.topic().as_str());
-        if self.targets.is_empty() {
-            effects.receipts.extend(receipt.map(|receipt| (receipt, ReasonCode::Success)));
-            effects.events.push(Event::MessagesUnclaimed { count: 1 });
-            return;
+    /// Bytes that wait in all streams.
+    pub(crate) fn held(&self) -> usize {
+        self.streams.iter().map(|(_, stream)| stream.inbox.held()).sum()
+    }
+
+    /// See [`Inbox::stop_waiting`].
+    pub(crate) fn stop_waiting(&self, effects: &mut Effects) {
+        for (_, stream) in &self.streams {
+            let count = stream.inbox.stop_waiting(&mut effects.receipts);
+            stream.tell_dropped(count, effects);
         }
-        let tickets = Ticket::split(receipt, self.targets.len());
-        let mut message = Some(message);
-        for (index, (&slot, ticket)) in self.targets.iter().zip(tickets).enumerate() {
-            let last = index + 1 == self.targets.len();
-            let copy = if last { message.take() } else { message.clone() };
-            let (Some(message), stream) = (copy, &self.streams[slot]) else { break };
-            let pushed = stream.inbox.push(Item::new(message, ticket), &mut effects.receipts);
-            effects.wakers.extend(pushed.waker);
-            if pushed.dropped > 0 {
-                let (filters, count) = (Arc::clone(&stream.names), pushed.dropped);
-                effects.events.push(Event::MessagesDropped { filters, count });
+    }
+
+    /// Hands each message to every stream that wants it. An inbox stays open while it is the only one that wants the
+    /// next message too.
+    pub(crate) fn deliver(&mut self, arrived: &mut Vec<Arrived>, effects: &mut Effects) {
+        let mut unclaimed = 0;
+        let mut arrived = arrived.drain(..).peekable();
+        while let Some(Arrived { message, receipt }) = arrived.next() {
+            self.find(message.topic());
+            match self.targets[..] {
+                [] => {
+                    effects.receipts.extend(receipt.map(|receipt| (receipt, ReasonCode::Success)));
+                    unclaimed += 1;
+                }
+                [slot] => {
+                    let stream = &self.streams[slot];
+                    let mut filling = stream.inbox.fill();
+                    filling.push(Item::new(message, Ticket::sole(receipt)), &mut effects.receipts);
+                    let is_alike = |next: &Arrived| Some(next.message.topic()) == self.last_topic.as_ref();
+                    while let Some(Arrived { message, receipt }) = arrived.next_if(is_alike) {
+                        filling.push(Item::new(message, Ticket::sole(receipt)), &mut effects.receipts);
+                    }
+                    stream.close(filling, effects);
+                }
+                _ => {
+                    let tickets = Ticket::split(receipt, self.targets.len());
+                    for (&slot, ticket) in self.targets.iter().zip(tickets) {
+                        let stream = &self.streams[slot];
+                        let mut filling = stream.inbox.fill();
+                        filling.push(Item::new(message.clone(), ticket), &mut effects.receipts);
+                        stream.close(filling, effects);
+                    }
+                }
             }
+        }
+        if unclaimed > 0 {
+            effects.events.push(Event::MessagesUnclaimed { count: unclaimed });
         }
     }
 
     /// Fills `targets` with the streams that want this topic, each once.
-    fn find(&mut self, topic: &str) {
+    fn find(&mut self, topic: &TopicName) {
+        if self.last_topic.as_ref() == Some(topic) {
+            return;
+        }
+        self.last_topic = Some(topic.clone());
+        let topic = topic.as_str();
         self.targets.clear();
         self.targets.extend(&self.all);
         if let Some(slots) = self.exact.get(topic) {
@@ -235,6 +280,7 @@ impl Dispatch {
     }
 
     fn index(&mut self, filter: &TopicFilter, slot: usize) {
+        self.last_topic = None;
         self.holders.entry(filter.clone()).or_default().streams += 1;
         if filter.has_wildcard() {
             self.wildcards.push((filter.clone(), slot));
@@ -245,6 +291,7 @@ impl Dispatch {
 
     /// Returns whether this was the last holder of a filter that the server may have.
     fn unindex(&mut self, filter: &TopicFilter, slot: usize) -> bool {
+        self.last_topic = None;
         if filter.has_wildcard() {
             if let Some(place) = self.wildcards.iter().position(|(held, by)| *by == slot && held == filter) {
                 self.wildcards.swap_remove(place);
@@ -263,6 +310,20 @@ impl Dispatch {
             return false;
         }
         self.holders.remove(filter).is_some_and(|holders| holders.asked)
+    }
+}
+
+impl Stream {
+    fn close(&self, filling: Filling<'_>, effects: &mut Effects) {
+        let filled = filling.finish();
+        effects.wakers.extend(filled.waker);
+        self.tell_dropped(filled.dropped, effects);
+    }
+
+    fn tell_dropped(&self, count: u64, effects: &mut Effects) {
+        if count > 0 {
+            effects.events.push(Event::MessagesDropped { filters: Arc::clone(&self.names), count });
+        }
     }
 }
 

@@ -37,8 +37,16 @@ pub(crate) struct Driver {
     flushes: Vec<Flush>,
     /// What remains to be done before we say goodbye.
     goodbye: Option<Farewell>,
+    /// While the socket is left unread for the application.
+    hold: Option<Hold>,
     timer: Option<Pin<Box<Sleep>>>,
     close_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    since: Moment,
+    until: Moment,
 }
 
 /// Messages of the two classes, counted since the connection began.
@@ -83,8 +91,9 @@ impl Driver {
         framed: Framed,
         machine: ClientConnection<Lease>,
         close_timeout: Duration,
+        operation_timeout: Option<Duration>,
     ) -> Self {
-        let exchange = Exchange::new(Arc::clone(&shared), machine);
+        let exchange = Exchange::new(Arc::clone(&shared), machine, operation_timeout);
         Self {
             shared,
             framed,
@@ -94,6 +103,7 @@ impl Driver {
             passed: Passed::default(),
             flushes: Vec::new(),
             goodbye: None,
+            hold: None,
             timer: None,
             close_timeout,
         }
@@ -102,7 +112,7 @@ impl Driver {
     /// Runs the connection to its end. Dropping the future ends it at once.
     pub(crate) async fn run(mut self) {
         // Filters that lost their streams while there was no connection.
-        self.exchange.tidy(self.framed.out());
+        self.exchange.tidy(self.shared.clock.now(), self.framed.out());
         let cause = std::future::poll_fn(|cx| self.poll(cx)).await;
         let says_goodbye = self.part(&cause);
         let requested = matches!(cause, DisconnectCause::Requested);
@@ -138,6 +148,8 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectCause> {
         for _ in 0..TURNS {
             match self.turn(cx) {
+                // The application takes while its messages are in the cache, and their memory is used again.
+                Ok(true) if self.exchange.has_delivered() => break,
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(cause) => return Poll::Ready(cause),
@@ -165,8 +177,9 @@ impl Driver {
 
     /// Why writing failed: what the server said before it closed tells more than the error.
     fn last_word(&mut self, now: Moment, cx: &mut Context<'_>, error: Arc<io::Error>) -> DisconnectCause {
+        // However full the streams are: these few turns are all that comes.
         for _ in 0..TURNS {
-            match self.read(now, cx) {
+            match self.read_once(now, cx) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(cause) => return cause,
@@ -175,16 +188,17 @@ impl Driver {
         DisconnectCause::Network(error)
     }
 
-    /// Reads once and handles what is whole.
     fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
-        if !self.may_read()? {
-            return Ok(false);
-        }
+        if self.waits_for_application(now) || !self.may_read()? { Ok(false) } else { self.read_once(now, cx) }
+    }
+
+    /// Reads once and handles what is whole.
+    fn read_once(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
         let (exchange, mut ended) = (&mut self.exchange, None);
         let turn = self.framed.poll_read_turn(cx, &mut |frame: &[u8], out: &mut Vec<u8>| match exchange
             .receive(now, frame, out)
         {
-            Ok(()) => Turn::Continue,
+            Ok(turn) => turn,
             Err(cause) => {
                 ended = Some(cause);
                 Turn::Stop
@@ -209,6 +223,26 @@ impl Driver {
         }
     }
 
+    /// Whether the socket is left unread because a stream is more than half full and has not been taken from, so that a
+    /// burst which the application could bear loses nothing. That ends when a quarter is left, and otherwise after a while:
+    /// a short one if something of ours waits for the server, whose answer comes through that socket. The streams that
+    /// are still too full then are not waited for any more, until they have been taken from.
+    fn waits_for_application(&mut self, now: Moment) -> bool {
+        if !self.shared.gauge.is_pressing() {
+            self.hold = None;
+            return false;
+        }
+        let since = self.hold.map_or(now, |hold| hold.since);
+        let until = since.plus(if self.exchange.awaits_server() { SHORT_HOLD } else { LONG_HOLD });
+        if now < until {
+            self.hold = Some(Hold { since, until });
+            return true;
+        }
+        self.hold = None;
+        self.exchange.stop_waiting();
+        false
+    }
+
     /// Whether the socket is read. It is not while a stream is above its bounds, unless something of ours waits for the
     /// server: its answer comes through that socket. Then we read on, up to a bound.
     fn may_read(&self) -> Result<bool, DisconnectCause> {
@@ -221,7 +255,7 @@ impl Driver {
         if !self.exchange.awaits_server() {
             return Ok(false);
         }
-        let held = self.shared.gauge.held();
+        let held = self.shared.dispatch.lock().held();
         if held > MOST_HELD { Err(DisconnectCause::ReceiverTooSlow { held }) } else { Ok(true) }
     }
 
@@ -279,9 +313,9 @@ impl Driver {
     fn obey(&mut self, now: Moment, order: Command) {
         let (exchange, out) = (&mut self.exchange, self.framed.out());
         match order {
-            Command::Subscribe(command) => exchange.subscribe(*command, out),
-            Command::Unsubscribe(command) => exchange.unsubscribe(*command, out),
-            Command::Tidy => exchange.tidy(out),
+            Command::Subscribe(command) => exchange.subscribe(now, *command, out),
+            Command::Unsubscribe(command) => exchange.unsubscribe(now, *command, out),
+            Command::Tidy => exchange.tidy(now, out),
             Command::Acknowledge => exchange.acknowledge(out),
             Command::Authenticate(order) => exchange.authenticate(*order, out),
             Command::Ping(reply) => exchange.ping(now, reply, out),
@@ -344,8 +378,14 @@ impl Driver {
             self.exchange.handle_timeout(now, self.framed.out())?;
             return Ok(true);
         }
+        let answer = self.exchange.next_deadline();
+        if answer <= now {
+            self.exchange.expire(now);
+            return Ok(true);
+        }
         let farewell = self.goodbye.as_ref().map_or(Moment::NEVER, |farewell| farewell.deadline);
-        let due = timeout.min(farewell);
+        let hold = self.hold.map_or(Moment::NEVER, |hold| hold.until);
+        let due = timeout.min(farewell).min(hold).min(answer);
         let Some(due) = self.shared.clock.instant(due) else { return Ok(false) };
         match &mut self.timer {
             // A timer that is early is set anew when it fires: most packets only move the deadline on.
@@ -407,5 +447,9 @@ impl Drop for Driver {
 const TURNS: usize = 8;
 /// Output above which a server that does not read is not read either: 1 MiB.
 const MOST_OUTPUT: usize = 1 << 20;
+/// The longest time for which the socket is left unread so that the application can take, and the same while something
+/// of ours waits for the server.
+const LONG_HOLD: Duration = Duration::from_secs(1);
+const SHORT_HOLD: Duration = Duration::from_millis(50);
 /// What may wait for the application while we cannot stop reading: 16 MiB.
 const MOST_HELD: usize = 16 << 20;

@@ -246,6 +246,13 @@ pub enum Progress {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
+    /// The acknowledgement did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The message is
+    /// delivered all the same, if the server lives.
+    #[error("the server did not acknowledge the message within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection. The message was not accepted.
     #[error("the client is not connected")]
     NotConnected,
@@ -264,6 +271,15 @@ pub enum PublishError {
     /// The server does not offer this QoS, or retained messages. It was not sent.
     #[error("the server does not offer this: {0}")]
     NotOffered(ReasonCode),
+    /// A property that the version of the connection does not have. The message was not accepted. See
+    /// [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features).
+    #[error("{property} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        property: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
     /// The message expired before it could be sent.
     #[error("the message expired before it could be sent")]
     Expired,
@@ -280,6 +296,14 @@ pub struct PublishResult {
     pub reason: ReasonCode,
     /// What it added. Empty at QoS 0 and on 3.x.
     pub properties: AckProperties,
+}
+
+impl PublishResult {
+    /// Whether the server said that nobody subscribes to the topic. A server need not say so, and at QoS 0 and on 3.x none
+    /// can: false means that it is not known.
+    pub fn has_no_subscribers(&self) -> bool {
+        self.reason == ReasonCode::NoMatchingSubscribers
+    }
 }
 
 /// Why a subscription was not made.
@@ -303,6 +327,12 @@ pub enum SubscribeError {
     /// The server refused at least one filter. Those that it granted are given up again.
     #[error(transparent)]
     Refused(Box<FiltersRefused>),
+    /// SUBACK did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The subscription is given up.
+    #[error("the server did not answer SUBSCRIBE within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
@@ -353,6 +383,20 @@ pub enum UnsubscribeError {
     /// The request breaks a rule or a limit of the server. Nothing was sent.
     #[error(transparent)]
     Request(#[from] RequestFailed),
+    /// An option that the version of the connection does not have. Nothing was sent.
+    #[error("{option} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        option: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
+    /// UNSUBACK did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options.
+    #[error("the server did not answer UNSUBSCRIBE within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
@@ -394,9 +438,24 @@ pub enum ReauthenticateError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
+    /// PINGRESP did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options.
+    #[error("the server did not answer PINGREQ within {limit:?}")]
+    TimedOut {
+        /// The time-out.
+        limit: Duration,
+    },
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
+    /// An option that the version of the connection does not have. Nothing was sent and the
+    /// connection goes on.
+    #[error("{option} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        option: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
     /// The connection ended before it was done.
     #[error(transparent)]
     ConnectionLost(#[from] ConnectionLost),

@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use gantline_protocol::{
     Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, Output, PacketId,
-    PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, UnsubAck, UnsubscribeProperties,
+    PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, TopicName, UnsubAck,
+    UnsubscribeProperties,
 };
+use gantline_transport::Turn;
 use tokio::sync::oneshot;
 
-use crate::command::{Reply, SubscribeCommand, UnsubscribeCommand};
-use crate::dispatch::Effects;
+use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand};
+use crate::deadlines::{Awaited, Deadlines};
+use crate::dispatch::{Arrived, Effects};
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
+use crate::payloads::Payloads;
 use crate::reauthenticate::{Order, Reauthentication};
 use crate::recorder::Recorder;
 use crate::session::Lease;
@@ -30,9 +34,18 @@ pub(crate) struct Exchange {
     /// Where the session has a store.
     pub(crate) recorder: Option<Box<Recorder>>,
     requests: BTreeMap<PacketId, Request>,
+    /// When requests and pings that were sent have waited for too long.
+    deadlines: Deadlines,
     /// The pings that are not answered, and who wants to know: nobody, of those of the keep alive.
     pings: VecDeque<Option<Asked>>,
     reauthentication: Reauthentication,
+    /// Messages that were received and not handed to the streams yet, and their payload bytes.
+    arrived: Vec<Arrived>,
+    arrived_bytes: usize,
+    delivered: bool,
+    /// Of the last message: often the next one has the same.
+    last_topic: Option<TopicName>,
+    payloads: Payloads,
     effects: Effects,
     receipts: Vec<(Receipt, ReasonCode)>,
 }
@@ -40,7 +53,7 @@ pub(crate) struct Exchange {
 /// A request that waits for its answer.
 #[derive(Debug)]
 enum Request {
-    Subscribe(Reply<SubAck>),
+    Subscribe(Option<Reply<SubAck>>),
     Unsubscribe {
         filters: Vec<TopicFilter>,
         /// Streams that ask later subscribe anew.
@@ -51,20 +64,31 @@ enum Request {
 
 #[derive(Debug)]
 struct Asked {
-    reply: oneshot::Sender<Duration>,
+    reply: oneshot::Sender<Result<Duration, Unanswered>>,
     at: Moment,
+    number: u64,
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, machine: ClientConnection<Lease>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        machine: ClientConnection<Lease>,
+        operation_timeout: Option<Duration>,
+    ) -> Self {
         let recorder = shared.journal.clone().map(|journal| Box::new(Recorder::new(journal)));
         Self {
             shared,
             machine,
             recorder,
             requests: BTreeMap::new(),
+            deadlines: Deadlines::new(operation_timeout),
             pings: VecDeque::new(),
             reauthentication: Reauthentication::default(),
+            arrived: Vec::new(),
+            arrived_bytes: 0,
+            delivered: false,
+            last_topic: None,
+            payloads: Payloads::default(),
             effects: Effects::default(),
             receipts: Vec::new(),
         }
@@ -72,7 +96,7 @@ impl Exchange {
 
     // ---- from the server ----
 
-    /// Looks at one packet.
+    /// Looks at one packet. Says whether the next one is to wait until a stream has been taken from.
     ///
     /// # Errors
     ///
@@ -82,37 +106,45 @@ impl Exchange {
         now: Moment,
         frame: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(), DisconnectCause> {
+    ) -> Result<Turn, DisconnectCause> {
         if self.recorder.is_none() {
             return self.handle(now, frame, out);
         }
         let watched = Recorder::watch(frame, self.machine.session());
-        self.handle(now, frame, out)?;
+        let turn = self.handle(now, frame, out)?;
         if let (Some(watched), Some(recorder)) = (watched, &mut self.recorder) {
             recorder.seen(watched, self.machine.session());
         }
-        Ok(())
+        Ok(turn)
     }
 
-    fn handle(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), DisconnectCause> {
+    fn handle(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<Turn, DisconnectCause> {
         match self.machine.receive(now, frame, out).map_err(DisconnectCause::ServerViolated)? {
             Received::Handled => {}
             Received::Publish(publish, receipt) => {
                 let receipt = (receipt.delivery() != Delivery::AtMostOnce).then_some(receipt);
-                let message = publish.to_message();
-                self.shared.dispatch.lock().deliver(message, receipt, &mut self.effects);
+                self.arrived_bytes += publish.payload.len();
+                let payload = self.payloads.copy(publish.payload);
+                let message = publish.to_message_with(&mut self.last_topic, payload);
+                self.arrived.push(Arrived { message, receipt });
+                if self.arrived.len() >= MOST_ARRIVED || self.arrived_bytes >= MOST_ARRIVED_BYTES {
+                    self.deliver();
+                    if self.shared.gauge.is_pressing() {
+                        return Ok(Turn::Stop);
+                    }
+                }
             }
             Received::Acked(acked) => self.acked(acked),
             Received::SubAck(suback) => {
-                if let Some(Request::Subscribe(reply)) = self.requests.remove(&suback.packet_id) {
+                if let Some(Request::Subscribe(Some(reply))) = self.requests.remove(&suback.packet_id) {
                     // Whoever waited may have gone; then its stream has gone too.
                     let _ = reply.send(Ok(suback));
                 }
             }
             Received::UnsubAck(unsuback) => self.unsubscribed(unsuback),
             Received::Pong => {
-                if let Some(Some(Asked { reply, at })) = self.pings.pop_front() {
-                    let _ = reply.send(now.since(at));
+                if let Some(Some(Asked { reply, at, .. })) = self.pings.pop_front() {
+                    let _ = reply.send(Ok(now.since(at)));
                 }
             }
             Received::Disconnect(goodbye) => {
@@ -125,11 +157,31 @@ impl Exchange {
             // No server sends the rest: the machine refuses it before.
             other => debug_assert!(false, "{other:?}"),
         }
-        Ok(())
+        Ok(Turn::Continue)
     }
 
-    /// Does what a turn of reading has led to: acknowledges, wakes, tells.
+    /// Hands to the streams what was received for them.
+    fn deliver(&mut self) {
+        if !self.arrived.is_empty() {
+            self.arrived_bytes = 0;
+            self.delivered = true;
+            self.shared.dispatch.lock().deliver(&mut self.arrived, &mut self.effects);
+        }
+    }
+
+    /// Whether streams got messages since the last question.
+    pub(crate) const fn has_delivered(&mut self) -> bool {
+        std::mem::replace(&mut self.delivered, false)
+    }
+
+    /// The application had its time to take: streams that are still too full are not waited for any longer.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.shared.dispatch.lock().stop_waiting(&mut self.effects);
+    }
+
+    /// Does what a turn of reading has led to: delivers, acknowledges, wakes, tells.
     pub(crate) fn conclude(&mut self, out: &mut Vec<u8>) {
+        self.deliver();
         for (receipt, reason) in self.effects.receipts.drain(..) {
             match &mut self.recorder {
                 None => self.machine.acknowledge(receipt, reason, out),
@@ -169,6 +221,8 @@ impl Exchange {
         let answered = filters.into_iter().zip(&unsuback.reasons);
         let gone: Vec<TopicFilter> =
             answered.filter(|(_, reason)| !reason.is_error()).map(|(filter, _)| filter).collect();
+        // What came before the answer is still for the streams that now end.
+        self.deliver();
         self.shared.dispatch.lock().forget(&gone, mark, &mut self.effects);
         if let Some(reply) = reply {
             let _ = reply.send(Ok(unsuback));
@@ -220,7 +274,7 @@ impl Exchange {
         self.effects.wakers.extend(self.shared.pending.lock().complete(tag, Err(error)));
     }
 
-    pub(crate) fn subscribe(&mut self, command: SubscribeCommand, out: &mut Vec<u8>) {
+    pub(crate) fn subscribe(&mut self, now: Moment, command: SubscribeCommand, out: &mut Vec<u8>) {
         let SubscribeCommand { stream, filters, properties, reply } = command;
         if stream.is_some_and(|stream| !self.shared.dispatch.lock().ask(stream)) {
             // Given up before it was sent.
@@ -228,35 +282,39 @@ impl Exchange {
         }
         match self.machine.subscribe(filters, properties, out) {
             Ok(id) => {
-                self.requests.insert(id, Request::Subscribe(reply));
+                self.requests.insert(id, Request::Subscribe(Some(reply)));
+                self.set_deadline(now, Awaited::Request(id));
             }
             Err(cause) => {
-                let _ = reply.send(Err(RequestFailed { kind: "SUBSCRIBE", cause }));
+                let _ = reply.send(Err(Unanswered::Failed(RequestFailed { kind: "SUBSCRIBE", cause })));
             }
         }
     }
 
-    pub(crate) fn unsubscribe(&mut self, command: UnsubscribeCommand, out: &mut Vec<u8>) {
+    pub(crate) fn unsubscribe(&mut self, now: Moment, command: UnsubscribeCommand, out: &mut Vec<u8>) {
         let UnsubscribeCommand { filters, properties, reply } = command;
         match self.machine.unsubscribe(filters.clone(), properties, out) {
             Ok(id) => {
                 let mark = self.shared.dispatch.lock().mark();
+                if reply.is_some() {
+                    self.set_deadline(now, Awaited::Request(id));
+                }
                 self.requests.insert(id, Request::Unsubscribe { filters, mark, reply });
             }
             Err(cause) => {
                 if let Some(reply) = reply {
-                    let _ = reply.send(Err(RequestFailed { kind: "UNSUBSCRIBE", cause }));
+                    let _ = reply.send(Err(Unanswered::Failed(RequestFailed { kind: "UNSUBSCRIBE", cause })));
                 }
             }
         }
     }
 
     /// Unsubscribes from what no stream holds any more.
-    pub(crate) fn tidy(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn tidy(&mut self, now: Moment, out: &mut Vec<u8>) {
         let unheld = self.shared.dispatch.lock().take_unheld();
         for filters in unheld.chunks(FILTERS_AT_ONCE) {
             let (filters, properties) = (filters.to_vec(), UnsubscribeProperties::default());
-            self.unsubscribe(UnsubscribeCommand { filters, properties, reply: None }, out);
+            self.unsubscribe(now, UnsubscribeCommand { filters, properties, reply: None }, out);
         }
     }
 
@@ -288,9 +346,16 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn ping(&mut self, now: Moment, reply: oneshot::Sender<Duration>, out: &mut Vec<u8>) {
+    pub(crate) fn ping(
+        &mut self,
+        now: Moment,
+        reply: oneshot::Sender<Result<Duration, Unanswered>>,
+        out: &mut Vec<u8>,
+    ) {
         self.machine.ping(now, out);
-        self.pings.push_back(Some(Asked { reply, at: now }));
+        let number = self.deadlines.number();
+        self.set_deadline(now, Awaited::Ping(number));
+        self.pings.push_back(Some(Asked { reply, at: now, number }));
     }
 
     /// Says goodbye.
@@ -337,6 +402,46 @@ impl Exchange {
 
     // ---- time and the end ----
 
+    /// When an answer will have been waited for too long, if none comes before.
+    pub(crate) fn next_deadline(&self) -> Moment {
+        match self.deadlines.is_set() {
+            true => self.deadlines.next().min(self.shared.pending.lock().next_deadline()),
+            false => Moment::NEVER,
+        }
+    }
+
+    fn set_deadline(&mut self, now: Moment, awaited: Awaited) {
+        let Self { deadlines, requests, pings, .. } = self;
+        deadlines.add(now, awaited, |earlier| match earlier {
+            Awaited::Request(id) => requests.contains_key(&id),
+            Awaited::Ping(number) => {
+                let oldest = pings.iter().flatten().map(|asked| asked.number).next();
+                oldest.is_some_and(|oldest| oldest <= number)
+            }
+        });
+    }
+
+    /// Tells those who have waited for an answer for too long. What they waited for goes on.
+    pub(crate) fn expire(&mut self, now: Moment) {
+        let Some(limit) = self.deadlines.limit() else { return };
+        while let Some(awaited) = self.deadlines.take_due(now) {
+            match awaited {
+                Awaited::Request(id) => match self.requests.get_mut(&id) {
+                    Some(Request::Subscribe(reply)) => refuse(reply.take(), limit),
+                    Some(Request::Unsubscribe { reply, .. }) => refuse(reply.take(), limit),
+                    None => {}
+                },
+                Awaited::Ping(number) => {
+                    let asked =
+                        |ping: &&mut Option<Asked>| ping.as_ref().is_some_and(|asked| asked.number == number);
+                    let asked = self.pings.iter_mut().find(asked).and_then(Option::take);
+                    refuse(asked.map(|asked| asked.reply), limit);
+                }
+            }
+        }
+        self.effects.wakers.extend(self.shared.pending.lock().expire(now, limit));
+    }
+
     /// Lets the machine do what is due.
     ///
     /// # Errors
@@ -347,6 +452,8 @@ impl Exchange {
         self.machine.handle_timeout(now, out).map_err(|_| DisconnectCause::ServerSilent)?;
         if out.len() > before {
             self.pings.push_back(None);
+            // Nothing was sent for a whole period: most likely little comes, too.
+            self.payloads.release();
         }
         Ok(())
     }
@@ -354,6 +461,7 @@ impl Exchange {
     /// The connection is over; may be said twice. The order matters: once the streams are frozen no message is taken any
     /// more, so that every receipt which the application is done with is in the list that is applied to the session then.
     pub(crate) fn end(&mut self) {
+        self.deliver();
         let kept = self.machine.limits().session_expiry_interval > 0;
         if kept {
             self.shared.dispatch.lock().freeze();
@@ -376,5 +484,15 @@ impl Exchange {
     }
 }
 
+fn refuse<T>(reply: Option<oneshot::Sender<Result<T, Unanswered>>>, limit: Duration) {
+    if let Some(reply) = reply {
+        let _ = reply.send(Err(Unanswered::TimedOut(limit)));
+    }
+}
+
+/// Messages that are handed to the streams together: 64, or the one with which their payloads reach 64 KiB. By as much
+/// a stream may exceed its bounds.
+const MOST_ARRIVED: usize = 64;
+const MOST_ARRIVED_BYTES: usize = 64 << 10;
 /// Filters in an UNSUBSCRIBE of our own: there are servers that close the connection at more than eight.
 const FILTERS_AT_ONCE: usize = 8;

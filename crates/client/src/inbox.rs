@@ -1,22 +1,35 @@
 //! The bounded queue between the driver and one stream of messages.
 //!
-//! The driver pushes and never waits; the stream takes. What happens at the bound is [`OnFull`]. A [`Gauge`] shared by
-//! all inboxes of a client tells the driver whether it should stop reading. Relates to: `dispatch.rs`, which chooses the
-//! inboxes of a message. Leaves out: sending acknowledgements; an inbox only says which receipts are due.
+//! The driver fills and never waits under a lock; the stream takes. A stream that is more than half full *presses*: the
+//! driver then leaves the socket unread and lets the application take, so that a burst loses nothing. It does not wait
+//! for ever (`driver.rs` says how long): then the stream is one that is *not waited for*, until it has been taken from
+//! again, and what exceeds its bounds is for [`OnFull`]. A [`Gauge`] shared by all inboxes of a client tells the driver
+//! how things stand.
+//!
+//! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox only
+//! says which receipts are due.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{Message, ReasonCode, Receipt};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::ticket::Ticket;
 
 /// What a stream does with a message that exceeds its bounds.
+///
+/// It does not come to that as long as the application takes: while a stream is more than half full and something in it
+/// could be dropped, the client leaves its socket unread, until a quarter is left. A stream that the application does not
+/// take from in time is waited for no longer than 1 s, or 50 ms while something of ours waits for the server, and again
+/// only when no more than a quarter is left. Meanwhile 64 messages, or the one with which their payloads reach 64 KiB, may
+/// exceed the bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFull {
     /// QoS 1 and 2 are kept, and their acknowledgements are held until the application takes them, which holds the sender
-    /// back. Of QoS 0, which nobody can hold back, the oldest is dropped, counted and told as an event. The default.
+    /// back. Of QoS 0, which has no acknowledgements, the oldest is dropped, counted and told as an event. The default.
     #[default]
     HoldAcks,
     /// The oldest message is acknowledged, dropped, counted and told as an event.
@@ -38,74 +51,6 @@ impl Default for StreamBounds {
     }
 }
 
-/// The right to acknowledge a message once every stream that wants it has taken it.
-#[derive(Debug)]
-pub(crate) enum Ticket {
-    /// QoS 0: nothing to acknowledge.
-    Void,
-    /// One stream wants the message.
-    Sole(Receipt),
-    /// Several do; the last one acknowledges.
-    Joint(Arc<Joint>),
-}
-
-#[derive(Debug)]
-pub(crate) struct Joint {
-    receipt: Receipt,
-    left: AtomicU32,
-    /// The first error that one of them gave, else success.
-    reason: AtomicU32,
-}
-
-impl Ticket {
-    /// Tickets for so many streams.
-    pub(crate) fn split(receipt: Option<Receipt>, streams: usize) -> impl Iterator<Item = Self> {
-        let joint = receipt.filter(|_| streams > 1).map(|receipt| {
-            let left = AtomicU32::new(u32::try_from(streams).unwrap_or(u32::MAX));
-            Arc::new(Joint { receipt, left, reason: AtomicU32::new(ReasonCode::Success.value().into()) })
-        });
-        std::iter::repeat_with(move || match (&joint, receipt) {
-            (Some(joint), _) => Self::Joint(Arc::clone(joint)),
-            (None, Some(receipt)) => Self::Sole(receipt),
-            (None, None) => Self::Void,
-        })
-        .take(streams)
-    }
-
-    pub(crate) const fn is_void(&self) -> bool {
-        matches!(self, Self::Void)
-    }
-
-    /// The stream is done with the message; returns what is to be acknowledged now, if anything.
-    pub(crate) fn settle(self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {
-        match self {
-            Self::Void => None,
-            Self::Sole(receipt) => Some((receipt, reason)),
-            Self::Joint(joint) => joint.settle(reason),
-        }
-    }
-}
-
-impl Joint {
-    fn settle(&self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {
-        let success = ReasonCode::Success.value().into();
-        if reason.is_error() {
-            // The first error stands; a failed exchange means that there is one already.
-            let _ = self.reason.compare_exchange(
-                success,
-                reason.value().into(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-        }
-        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return None;
-        }
-        let reason = u8::try_from(self.reason.load(Ordering::Acquire)).ok().and_then(ReasonCode::from_u8);
-        Some((self.receipt, reason.unwrap_or(ReasonCode::UnspecifiedError)))
-    }
-}
-
 /// A message that waits in a stream.
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -122,28 +67,28 @@ impl Item {
     }
 }
 
-/// How much waits in all streams of a client.
+/// How the streams of a client stand to their bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
-    held: AtomicUsize,
     over: AtomicUsize,
+    pressing: AtomicUsize,
 }
 
 impl Gauge {
-    /// Bytes in all streams.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
     /// Whether a stream is above its bounds.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire) > 0
     }
+
+    /// Whether a stream that is waited for is more than half full.
+    pub(crate) fn is_pressing(&self) -> bool {
+        self.pressing.load(Ordering::Acquire) > 0
+    }
 }
 
-/// What a push led to, besides the receipts that it released.
+/// What filling an inbox led to, besides the receipts that it released.
 #[derive(Debug, Default)]
-pub(crate) struct Pushed {
+pub(crate) struct Filled {
     pub(crate) waker: Option<Waker>,
     pub(crate) dropped: u64,
 }
@@ -163,6 +108,7 @@ struct State {
     /// Items of QoS 0.
     void: usize,
     over: bool,
+    pressure: Pressure,
     /// The connection is lost and its session is not: until the next connection tells whether the server sends them
     /// again, messages of QoS 1 and 2 stay here. Otherwise a message of QoS 2 could reach the application twice.
     frozen: bool,
@@ -171,49 +117,34 @@ struct State {
     waker: Option<Waker>,
 }
 
+/// Whether the driver leaves the socket unread because of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pressure {
+    #[default]
+    Low,
+    /// It does: more than half is full, and some of that can be dropped.
+    High,
+    /// It did for as long as it may. From now on the bounds are kept by dropping.
+    NotWaitedFor,
+}
+
 impl Inbox {
     pub(crate) fn new(bounds: StreamBounds, on_full: OnFull, gauge: Arc<Gauge>) -> Self {
         Self { state: Mutex::default(), gauge, bounds, on_full }
     }
 
-    /// Adds a message. Receipts of what had to give way are appended to `released`.
-    pub(crate) fn push(&self, item: Item, released: &mut Vec<(Receipt, ReasonCode)>) -> Pushed {
-        let mut pushed = Pushed::default();
-        let mut state = self.state.lock();
-        if state.ended {
-            released.extend(item.ticket.settle(ReasonCode::Success));
-            return pushed;
-        }
-        while self.exceeds(&state, 1, item.weight) {
-            let Some(victim) = self.victim(&mut state) else {
-                if item.ticket.is_void() {
-                    // There is no older one of QoS 0.
-                    pushed.dropped += 1;
-                    state.dropped += pushed.dropped;
-                    return pushed;
-                }
-                break;
-            };
-            pushed.dropped += 1;
-            released.extend(victim.ticket.settle(ReasonCode::Success));
-        }
-        state.dropped += pushed.dropped;
-        self.add(&mut state, item);
-        pushed.waker = state.waker.take();
-        pushed
+    /// Opens the inbox for messages that come together. To be closed with [`Filling::finish`].
+    pub(crate) fn fill(&self) -> Filling<'_> {
+        Filling { inbox: self, state: self.state.lock(), dropped: 0 }
     }
 
     /// Takes the next message; `Ready(None)` if none will come any more. The flag says that the driver may read again.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<(Item, bool)>> {
         let mut state = self.state.lock();
-        let was_over = state.over;
-        let index = if state.frozen {
-            state.items.iter().position(|item| item.ticket.is_void())
-        } else {
-            (!state.items.is_empty()).then_some(0)
-        };
-        match index.and_then(|index| self.remove(&mut state, index)) {
-            Some(item) => Poll::Ready(Some((item, was_over && !state.over))),
+        let index =
+            if state.frozen { state.items.iter().position(|item| item.ticket.is_void()) } else { Some(0) };
+        match index.and_then(|index| state.remove(index)) {
+            Some(item) => Poll::Ready(Some((item, self.weigh(&mut state)))),
             None if state.ended => Poll::Ready(None),
             None => {
                 if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -224,12 +155,34 @@ impl Inbox {
         }
     }
 
+    /// If the driver waits for this stream, it does so no longer: what exceeds the bounds is dropped, and whatever will
+    /// until the stream has been taken from. Receipts of what was dropped are appended to `released`; returns how many
+    /// messages that were.
+    pub(crate) fn stop_waiting(&self, released: &mut Vec<(Receipt, ReasonCode)>) -> u64 {
+        let mut state = self.state.lock();
+        if state.pressure != Pressure::High {
+            return 0;
+        }
+        self.press(&mut state, Pressure::NotWaitedFor);
+        let before = state.dropped;
+        while state.items.len() > 1
+            && self.exceeds(&state, 0, 0)
+            && let Some(victim) = self.victim(&mut state)
+        {
+            state.dropped += 1;
+            released.extend(victim.ticket.settle(ReasonCode::Success));
+        }
+        self.weigh(&mut state);
+        state.dropped - before
+    }
+
     /// No message will be added; what waits can still be taken.
     #[must_use = "the waker is to be woken outside all locks"]
     pub(crate) fn end(&self) -> Option<Waker> {
         let mut state = self.state.lock();
         state.ended = true;
         state.frozen = false;
+        self.press(&mut state, Pressure::NotWaitedFor);
         state.waker.take()
     }
 
@@ -237,11 +190,11 @@ impl Inbox {
     pub(crate) fn abandon(&self) -> Vec<(Receipt, ReasonCode)> {
         let mut state = self.state.lock();
         state.ended = true;
-        let mut released = Vec::new();
-        while let Some(item) = self.remove(&mut state, 0) {
-            released.extend(item.ticket.settle(ReasonCode::Success));
-        }
-        released
+        let items = std::mem::take(&mut state.items);
+        (state.bytes, state.void) = (0, 0);
+        self.weigh(&mut state);
+        drop(state);
+        items.into_iter().filter_map(|item| item.ticket.settle(ReasonCode::Success)).collect()
     }
 
     /// The connection is lost and the server may send again what was not acknowledged.
@@ -259,14 +212,9 @@ impl Inbox {
         }
         state.frozen = false;
         if resent {
-            for item in std::mem::take(&mut state.items) {
-                self.gauge.held.fetch_sub(item.weight, Ordering::Relaxed);
-                state.bytes -= item.weight;
-                if item.ticket.is_void() {
-                    state.void -= 1;
-                    self.add(&mut state, item);
-                }
-            }
+            let items = std::mem::take(&mut state.items);
+            (state.bytes, state.void) = (0, 0);
+            items.into_iter().filter(|item| item.ticket.is_void()).for_each(|item| state.add(item));
             self.weigh(&mut state);
         }
         state.waker.take()
@@ -277,6 +225,11 @@ impl Inbox {
         self.state.lock().dropped
     }
 
+    /// Bytes that wait.
+    pub(crate) fn held(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     /// The message that gives way to a new one, if one does.
     fn victim(&self, state: &mut State) -> Option<Item> {
         let index = match self.on_full {
@@ -284,24 +237,7 @@ impl Inbox {
             OnFull::HoldAcks if state.void == 0 => return None,
             OnFull::HoldAcks => state.items.iter().position(|item| item.ticket.is_void())?,
         };
-        self.remove(state, index)
-    }
-
-    fn add(&self, state: &mut State, item: Item) {
-        state.bytes += item.weight;
-        state.void += usize::from(item.ticket.is_void());
-        self.gauge.held.fetch_add(item.weight, Ordering::Relaxed);
-        state.items.push_back(item);
-        self.weigh(state);
-    }
-
-    fn remove(&self, state: &mut State, index: usize) -> Option<Item> {
-        let item = state.items.remove(index)?;
-        state.bytes -= item.weight;
-        state.void -= usize::from(item.ticket.is_void());
-        self.gauge.held.fetch_sub(item.weight, Ordering::Relaxed);
-        self.weigh(state);
-        Some(item)
+        state.remove(index)
     }
 
     fn exceeds(&self, state: &State, messages: usize, bytes: usize) -> bool {
@@ -310,17 +246,64 @@ impl Inbox {
                 || state.bytes + bytes > self.bounds.bytes)
     }
 
-    /// Tells the gauge when the bounds are crossed. One message alone is never too much.
-    fn weigh(&self, state: &mut State) {
-        let over = state.items.len() > 1 && self.exceeds(state, 0, 0);
+    /// Tells the gauge how the stream stands to its bounds. Returns whether the driver may read again because of that.
+    #[inline]
+    fn weigh(&self, state: &mut State) -> bool {
+        let (messages, bytes) = (state.items.len(), state.bytes);
+        let StreamBounds { messages: most, bytes: most_bytes } = self.bounds;
+        // One message alone is never too much.
+        let over = messages > 1 && (messages > most || bytes > most_bytes);
+        let is_low = messages <= most / 4 && bytes <= most_bytes / 4;
+        let freed = (state.over && !over) || (is_low && state.pressure == Pressure::High);
         if over != state.over {
             state.over = over;
-            if over {
-                self.gauge.over.fetch_add(1, Ordering::AcqRel);
-            } else {
-                self.gauge.over.fetch_sub(1, Ordering::AcqRel);
-            }
+            change(&self.gauge.over, over);
         }
+        let droppable = match self.on_full {
+            OnFull::HoldAcks => state.void,
+            OnFull::DropOldest => messages,
+        };
+        if state.pressure == Pressure::Low {
+            if droppable > 0 && (messages > most / 2 || bytes > most_bytes / 2) {
+                self.press(state, Pressure::High);
+            }
+        } else if is_low {
+            self.press(state, Pressure::Low);
+        }
+        freed
+    }
+
+    fn press(&self, state: &mut State, pressure: Pressure) {
+        let (before, now) = (state.pressure == Pressure::High, pressure == Pressure::High);
+        state.pressure = pressure;
+        if before != now {
+            change(&self.gauge.pressing, now);
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, item: Item) {
+        self.bytes += item.weight;
+        self.void += usize::from(item.ticket.is_void());
+        self.items.push_back(item);
+    }
+
+    #[inline]
+    fn remove(&mut self, index: usize) -> Option<Item> {
+        let item = if index == 0 { self.items.pop_front() } else { self.items.remove(index) }?;
+        self.bytes -= item.weight;
+        self.void -= usize::from(item.ticket.is_void());
+        Some(item)
+    }
+}
+
+/// Counts one stream more, or one less.
+fn change(count: &AtomicUsize, more: bool) {
+    if more {
+        count.fetch_add(1, Ordering::AcqRel);
+    } else {
+        count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -331,55 +314,49 @@ impl Drop for Inbox {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::task::{Context, Poll, Waker};
+/// An inbox that is open: its lock is held, so that a run of messages costs it once.
+#[derive(Debug)]
+pub(crate) struct Filling<'a> {
+    inbox: &'a Inbox,
+    state: MutexGuard<'a, State>,
+    dropped: u64,
+}
 
-    use gantline_protocol::Message;
-
-    use super::{Gauge, Inbox, Item, OnFull, StreamBounds, Ticket};
-
-    fn item(payload: &str) -> Item {
-        Item::new(Message::new("t", payload.to_owned()).unwrap(), Ticket::Void)
-    }
-
-    fn take(inbox: &Inbox) -> Option<String> {
-        match inbox.poll_take(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some((item, _))) => Some(item.message.payload_str().unwrap().to_owned()),
-            _ => None,
+impl Filling<'_> {
+    /// Adds a message. Receipts of what had to give way are appended to `released`. While the stream is waited for, the
+    /// bounds do not count: the driver stops soon.
+    #[inline]
+    pub(crate) fn push(&mut self, item: Item, released: &mut Vec<(Receipt, ReasonCode)>) {
+        if self.state.ended {
+            released.extend(item.ticket.settle(ReasonCode::Success));
+        } else if self.state.pressure != Pressure::NotWaitedFor || self.make_room(&item, released) {
+            self.state.add(item);
         }
     }
 
-    #[test]
-    fn the_oldest_message_of_qos_0_gives_way() {
-        let gauge = Arc::new(Gauge::default());
-        let bounds = StreamBounds { messages: 2, ..StreamBounds::default() };
-        let inbox = Inbox::new(bounds, OnFull::HoldAcks, Arc::clone(&gauge));
-        let dropped: u64 =
-            ["1", "2", "3"].map(|text| inbox.push(item(text), &mut Vec::new()).dropped).iter().sum();
-        assert_eq!((dropped, inbox.dropped()), (1, 1));
-        assert_eq!([take(&inbox), take(&inbox), take(&inbox)], [Some("2".into()), Some("3".into()), None]);
-        assert_eq!(gauge.held(), 0);
+    /// Drops what has to give way; false if that is the new message itself.
+    fn make_room(&mut self, item: &Item, released: &mut Vec<(Receipt, ReasonCode)>) -> bool {
+        while self.inbox.exceeds(&self.state, 1, item.weight) {
+            let Some(victim) = self.inbox.victim(&mut self.state) else {
+                // Of QoS 0 there is no older one; the others must be kept.
+                self.dropped += u64::from(item.ticket.is_void());
+                return !item.ticket.is_void();
+            };
+            self.dropped += 1;
+            released.extend(victim.ticket.settle(ReasonCode::Success));
+        }
+        true
     }
 
-    #[test]
-    fn an_empty_stream_takes_one_message_of_any_size() {
-        let gauge = Arc::new(Gauge::default());
-        let bounds = StreamBounds { messages: 10, bytes: 4 };
-        let inbox = Inbox::new(bounds, OnFull::DropOldest, Arc::clone(&gauge));
-        assert_eq!(inbox.push(item("much too long"), &mut Vec::new()).dropped, 0);
-        assert!(!gauge.is_over());
-        assert_eq!(take(&inbox).as_deref(), Some("much too long"));
-    }
-
-    #[test]
-    fn an_ended_stream_hands_out_what_it_has() {
-        let inbox = Inbox::new(StreamBounds::default(), OnFull::HoldAcks, Arc::default());
-        inbox.push(item("last"), &mut Vec::new());
-        assert!(inbox.end().is_none());
-        assert_eq!(take(&inbox).as_deref(), Some("last"));
-        let end = inbox.poll_take(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(end, Poll::Ready(None)));
+    /// Closes the inbox.
+    #[must_use = "the waker is to be woken outside all locks"]
+    pub(crate) fn finish(mut self) -> Filled {
+        self.state.dropped += self.dropped;
+        self.inbox.weigh(&mut self.state);
+        // A stream that was not filled has nothing to wake for, but a waker too many does no harm.
+        Filled { waker: self.state.waker.take(), dropped: self.dropped }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,9 @@
 //! QoS 1 or 2 is acknowledged when the application has taken it, so an application that is slow holds its senders back
 //! and loses nothing; see [`OnFull`] for the choice and [`ManualAcks`] for acknowledging by hand.
 //!
+//! A payload from 1 KiB to 128 KiB shares memory with its neighbours, at most 32 times its size; who keeps many of them for
+//! long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
+//!
 //! # When the connection is lost
 //!
 //! Publishes that wait end with [`ConnectionLost`], which says whether the message will be sent again. The client does
@@ -51,16 +54,22 @@ mod authentication;
 pub mod aws_iot;
 mod client;
 mod command;
+mod concurrent;
 mod connecting;
+mod deadlines;
 mod dispatch;
 mod driver;
 mod error;
 mod event;
 mod exchange;
+mod features;
 mod inbox;
+mod inspector;
 mod journal;
 mod kept;
+pub mod lowlevel;
 mod options;
+mod payloads;
 mod pending;
 mod pub_sub;
 mod publish;
@@ -71,6 +80,7 @@ mod session;
 mod session_store;
 mod shared;
 mod subscription;
+mod ticket;
 
 pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, StoreError,
@@ -78,7 +88,8 @@ pub use gantline_protocol::{
 };
 pub use gantline_protocol::{
     ClientId, Message, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
-    SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, TopicName,
+    SubscribeProperties, SubscriptionOptions, TemplateError, TopicError, TopicFilter, TopicName,
+    TopicParameters, TopicTemplate,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;
@@ -101,6 +112,7 @@ pub use self::error::{
 };
 pub use self::event::{ConnectionInfo, Event, Events};
 pub use self::inbox::OnFull;
+pub use self::inspector::PacketDirection;
 pub use self::options::{
     ConnectOptions, Credentials, CredentialsProvider, CredentialsRequest, OptionsError, Password,
 };

@@ -22,6 +22,7 @@ use self::credentials::Provider;
 pub use self::credentials::{Credentials, CredentialsProvider, CredentialsRequest, Password};
 pub use self::error::OptionsError;
 use crate::inbox::{OnFull, StreamBounds};
+use crate::inspector::{Inspector, PacketDirection};
 use crate::session_store::{Durability, SessionStore, Store};
 
 /// How to connect. See the setters for what there is and what holds if nothing is said.
@@ -44,12 +45,15 @@ pub struct ConnectOptions {
     /// The address with TLS, if its scheme was left out.
     #[cfg(all(feature = "tls", feature = "websocket"))]
     secure_websocket: Option<Address>,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) version: ProtocolVersion,
+    pub(crate) validate_features: bool,
     pub(crate) fallback: Option<ProtocolVersion>,
     pub(crate) identity: Identity,
     pub(crate) clean_start: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) operation_timeout: Option<Duration>,
     pub(crate) maximum_packet_size: u32,
     pub(crate) stream_bounds: StreamBounds,
     pub(crate) on_full: OnFull,
@@ -155,8 +159,16 @@ impl ConnectOptions {
         self
     }
 
-    /// The longest silence on our side: the client pings when it sent nothing for so long, and gives the server up when
-    /// a ping is not answered for as long again. Default 60 s; whole seconds, rounded up, at most 65,535; zero switches
+    /// Whether it is an error to ask for what the version of the connection does not have: an option of CONNECT, SUBSCRIBE,
+    /// UNSUBSCRIBE or DISCONNECT, or a property of a message. Default true; the error names it. If false, all that is left
+    /// out, apart from [`authentication`](Self::authentication): for programs that can do without.
+    pub const fn validate_features(mut self, validate: bool) -> Self {
+        self.validate_features = validate;
+        self
+    }
+
+    /// The longest silence on our side: the client pings when it sent nothing for so long, or got nothing for twice as long,
+    /// and gives the server up when a ping is not answered for as long again. Default 60 s; whole seconds, rounded up, at most 65,535; zero switches
     /// it off. The server may demand another value.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = u16::try_from(whole_seconds(interval)).unwrap_or(u16::MAX);
@@ -240,6 +252,17 @@ impl ConnectOptions {
         self
     }
 
+    /// The most time for an answer of the server: to a publish of QoS 1 or 2, to a subscribe, an unsubscribe and a ping. The
+    /// waiting then ends with an error of its own; the connection goes on. Default: none, because a dead connection is found
+    /// by the [keep alive](Self::keep_alive).
+    ///
+    /// It is counted from when the request is accepted, so not while a publisher waits for room in the output. Nothing is taken
+    /// back: a message is delivered all the same, and a subscription is given up by an unsubscribe.
+    pub const fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = Some(timeout);
+        self
+    }
+
     /// How many messages of QoS 1 and 2 the server may send before we acknowledge. 5.0 only. Default 1,024; never above
     /// the messages of [`stream_bounds`](Self::stream_bounds), and at least 1.
     pub const fn receive_maximum(mut self, maximum: u16) -> Self {
@@ -280,7 +303,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB.
+    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB. See
+    /// [`OnFull`] for what happens there.
     pub const fn stream_bounds(mut self, messages: usize, bytes: usize) -> Self {
         self.stream_bounds = StreamBounds { messages, bytes };
         self
@@ -297,6 +321,28 @@ impl ConnectOptions {
     /// messages and 8 MiB.
     pub const fn output_bounds(mut self, messages: usize, bytes: usize) -> Self {
         self.output_bounds = StreamBounds { messages, bytes };
+        self
+    }
+
+    /// A function that sees every packet, whole and as it goes over the wire, inside TLS and WebSocket: to log, to count, to
+    /// find out. Default: none, which costs nothing. Packets of a later connection are those with CONNECT before them.
+    ///
+    /// It is called by the task of the connection, so it must be quick, must not block and must not panic; a packet that
+    /// comes in parts is copied for it. CONNECT has the password in it.
+    ///
+    /// ```
+    /// use gantline_client::{ConnectOptions, PacketDirection};
+    ///
+    /// let options = ConnectOptions::default().packet_inspector(|direction, packet| match direction {
+    ///     PacketDirection::Received => println!("<- {} bytes", packet.len()),
+    ///     PacketDirection::Sent => println!("-> {} bytes", packet.len()),
+    /// });
+    /// ```
+    pub fn packet_inspector(
+        mut self,
+        inspect: impl Fn(PacketDirection, &[u8]) + Send + Sync + 'static,
+    ) -> Self {
+        self.inspector = Some(Inspector::new(inspect));
         self
     }
 
@@ -319,12 +365,15 @@ impl Default for ConnectOptions {
             has_websocket: false,
             #[cfg(all(feature = "tls", feature = "websocket"))]
             secure_websocket: None,
+            inspector: None,
             version: ProtocolVersion::default(),
+            validate_features: true,
             fallback: None,
             identity: Identity::Generated,
             clean_start: true,
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            operation_timeout: None,
             maximum_packet_size: 16 << 20,
             stream_bounds: StreamBounds::default(),
             on_full: OnFull::default(),

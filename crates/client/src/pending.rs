@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use gantline_protocol::QoS;
 use gantline_protocol::session::Lost;
+use gantline_protocol::{Moment, QoS};
 use parking_lot::Mutex;
 use slab::Slab;
 
@@ -25,7 +26,12 @@ pub(crate) struct Pending {
     /// Whether a connection takes orders. Whoever pushes into the mailbox holds this lock meanwhile, so that nothing is
     /// pushed behind the back of a connection that has just ended.
     pub(crate) open: bool,
+    /// The most time for an acknowledgement, from acceptance on.
+    pub(crate) timeout: Option<Duration>,
     slots: Slab<Slot>,
+    /// If there is such a time: when the slots are due, oldest first. Those in front that are done are forgotten.
+    due: VecDeque<(Moment, u32, u64)>,
+    sequence: u64,
 }
 
 #[derive(Debug)]
@@ -38,12 +44,16 @@ struct Slot {
     patient: bool,
     /// The flow may still be completed.
     in_flight: bool,
+    /// Tells apart those who use a slot one after the other.
+    sequence: u64,
 }
 
 impl Pending {
     /// A slot for a message that is about to be accepted.
     pub(crate) fn reserve(&mut self, patient: bool) -> u32 {
-        let slot = Slot { outcome: None, waker: None, awaited: true, patient, in_flight: true };
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let slot = Slot { outcome: None, waker: None, awaited: true, patient, in_flight: true, sequence };
         // Mailbox and session are bounded far below this.
         u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
     }
@@ -53,6 +63,46 @@ impl Pending {
         let tag = self.reserve(false);
         self.give_up(tag);
         tag
+    }
+
+    /// The message of this tag was accepted now, for somebody who is not patient. Returns whether its deadline is the only one, of which the driver has to
+    /// hear.
+    pub(crate) fn time(&mut self, tag: u32, now: impl FnOnce() -> Moment) -> bool {
+        let Some(timeout) = self.timeout else { return false };
+        while self.due.front().is_some_and(|(_, tag, sequence)| !self.is_awaited(*tag, *sequence)) {
+            self.due.pop_front();
+        }
+        self.due.push_back((now().plus(timeout), tag, self.sequence));
+        self.due.len() == 1
+    }
+
+    /// When the oldest one is due, or was if it is done by now.
+    pub(crate) fn next_deadline(&self) -> Moment {
+        self.due.front().map_or(Moment::NEVER, |(due, ..)| *due)
+    }
+
+    /// Tells those who have waited for as long as the limit. Their flows go on.
+    #[must_use = "the wakers are to be woken outside all locks"]
+    pub(crate) fn expire(&mut self, now: Moment, limit: Duration) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while self.next_deadline() <= now
+            && let Some((_, tag, sequence)) = self.due.pop_front()
+        {
+            if self.is_awaited(tag, sequence)
+                && let Some(slot) = self.slots.get_mut(tag as usize)
+            {
+                slot.outcome = Some(Err(PublishError::TimedOut { limit }));
+                wakers.extend(slot.waker.take());
+            }
+        }
+        wakers
+    }
+
+    fn is_awaited(&self, tag: u32, sequence: u64) -> bool {
+        let slot = self.slots.get(tag as usize);
+        slot.is_some_and(|slot| {
+            slot.sequence == sequence && slot.awaited && !slot.patient && slot.outcome.is_none()
+        })
     }
 
     /// The message was not accepted after all.
@@ -103,6 +153,7 @@ impl Pending {
         session_kept: bool,
     ) -> Vec<Waker> {
         self.open = false;
+        self.due.clear();
         let mut wakers = Vec::new();
         for &tag in unsent {
             wakers.extend(self.complete(tag, Err(lost(false, Progress::Unsent, cause.clone()))));

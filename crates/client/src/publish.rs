@@ -128,7 +128,8 @@ impl Drop for Publish {
     }
 }
 
-/// The first step of a [`Publish`]: resolves when the message is accepted. Made by [`Publish::queued`].
+/// The first step of a [`Publish`]: resolves when the message is accepted. Made by [`Publish::queued`]. Cancel safe: dropped
+/// before that, nothing is sent.
 ///
 /// # Errors
 ///

@@ -13,8 +13,9 @@ use gantline_protocol::{
 use tokio::sync::oneshot;
 
 use crate::client::Client;
-use crate::command::{Command, Goodbye, SubscribeCommand, UnsubscribeCommand};
+use crate::command::{Command, Goodbye, SubscribeCommand, Unanswered, UnsubscribeCommand};
 use crate::error::{ConnectionError, FiltersRefused, SubscribeError, UnsubscribeError};
+use crate::features::first_of;
 use crate::inbox::{OnFull, StreamBounds};
 use crate::subscription::{Messages, Subscription, Tap};
 
@@ -23,9 +24,10 @@ type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A subscription to be made: set options, then await it. Made by [`Client::subscribe`].
 ///
-/// The options of 5.0 are an error on a connection that does not have them.
+/// The options of 5.0 are an error on a connection that does not have them, unless
+/// [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features) says otherwise.
 ///
-/// Dropping the future before it resolves gives the subscription up.
+/// Dropping the future before it resolves gives the subscription up: the server is told by an unsubscribe.
 ///
 /// # Errors
 ///
@@ -150,7 +152,15 @@ impl Subscribe {
         let suback = order.map_err(|error| match error {
             ConnectionError::NotConnected => SubscribeError::NotConnected,
             ConnectionError::ConnectionLost(lost) => SubscribeError::ConnectionLost(lost),
-        })??;
+            ConnectionError::NotInVersion { option, version } => {
+                SubscribeError::NotInVersion { option, version }
+            }
+            ConnectionError::TimedOut { limit } => SubscribeError::TimedOut { limit },
+        })?;
+        let suback = suback.map_err(|unanswered| match unanswered {
+            Unanswered::Failed(failed) => SubscribeError::Request(failed),
+            Unanswered::TimedOut(limit) => SubscribeError::TimedOut { limit },
+        })?;
         Ok(Subscribed { reasons: suback.reasons, properties: suback.properties })
     }
 
@@ -164,15 +174,13 @@ impl Subscribe {
     fn needs_properties(&self) -> Option<&'static str> {
         let any =
             |set: fn(&SubscriptionOptions) -> bool| self.filters.iter().any(|filter| set(&filter.options));
-        [
+        first_of([
             ("no_local", any(|options| options.no_local)),
             ("retain_as_published", any(|options| options.retain_as_published)),
             ("retain_handling", any(|options| options.retain_handling != RetainHandling::default())),
             ("identifier", self.properties.subscription_identifier.is_some()),
             ("user_property", !self.properties.user_properties.is_empty()),
-        ]
-        .into_iter()
-        .find_map(|(name, set)| set.then_some(name))
+        ])
     }
 
     /// Whether this can be sent on the present connection.
@@ -180,10 +188,13 @@ impl Subscribe {
         if let Some(error) = &self.invalid {
             return Err(error.clone().into());
         }
-        let version = self.client.shared().version().ok_or(SubscribeError::NotConnected)?;
-        match self.needs_properties().filter(|_| !version.has_properties()) {
-            Some(option) => Err(SubscribeError::NotInVersion { option, version }),
-            None => Ok(()),
+        let shared = self.client.shared();
+        if !shared.is_connected() {
+            return Err(SubscribeError::NotConnected);
+        }
+        match (shared.strict_version(), self.needs_properties()) {
+            (Some(version), Some(option)) => Err(SubscribeError::NotInVersion { option, version }),
+            _ => Ok(()),
         }
     }
 
@@ -201,7 +212,9 @@ impl Subscribe {
         }
         match answer.await {
             Err(_) => Err(shared.lost().into()),
-            Ok(Err(failed)) => {
+            // Dropped, the tap unsubscribes, because the server may still grant it.
+            Ok(Err(Unanswered::TimedOut(limit))) => Err(SubscribeError::TimedOut { limit }),
+            Ok(Err(Unanswered::Failed(failed))) => {
                 tap.disown(&filters);
                 Err(failed.into())
             }
@@ -251,6 +264,8 @@ pub struct Subscribed {
 
 /// An unsubscribe to be made: add filters, then await it. Made by [`Client::unsubscribe`].
 ///
+/// Dropping the future once it was polled changes nothing: it is made, and only the answer remains unknown.
+///
 /// # Errors
 ///
 /// See [`UnsubscribeError`]. That the server refuses a filter is no error: see [`Unsubscribed::reasons`].
@@ -290,7 +305,7 @@ impl Unsubscribe {
         self
     }
 
-    /// Adds a user property to UNSUBSCRIBE. 5.0 only; dropped on 3.x.
+    /// Adds a user property to UNSUBSCRIBE. 5.0 only.
     pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.user_properties.push(name, value);
         self
@@ -300,6 +315,11 @@ impl Unsubscribe {
         if let Some(error) = self.invalid {
             return Err(error.into());
         }
+        if !self.properties.user_properties.is_empty()
+            && let Some(version) = self.client.shared().strict_version()
+        {
+            return Err(UnsubscribeError::NotInVersion { option: "user_property", version });
+        }
         let (reply, answer) = oneshot::channel();
         let command =
             UnsubscribeCommand { filters: self.filters, properties: self.properties, reply: Some(reply) };
@@ -307,7 +327,15 @@ impl Unsubscribe {
         let unsuback = order.map_err(|error| match error {
             ConnectionError::NotConnected => UnsubscribeError::NotConnected,
             ConnectionError::ConnectionLost(lost) => UnsubscribeError::ConnectionLost(lost),
-        })??;
+            ConnectionError::NotInVersion { option, version } => {
+                UnsubscribeError::NotInVersion { option, version }
+            }
+            ConnectionError::TimedOut { limit } => UnsubscribeError::TimedOut { limit },
+        })?;
+        let unsuback = unsuback.map_err(|unanswered| match unanswered {
+            Unanswered::Failed(failed) => UnsubscribeError::Request(failed),
+            Unanswered::TimedOut(limit) => UnsubscribeError::TimedOut { limit },
+        })?;
         Ok(Unsubscribed { reasons: unsuback.reasons, properties: unsuback.properties })
     }
 }
@@ -322,6 +350,8 @@ impl IntoFuture for Unsubscribe {
 }
 
 /// A goodbye to be said: set reason and properties, then await it. Made by [`Client::disconnect`].
+///
+/// Dropping the future once it was polled changes nothing: the connection ends, and only nobody waits for it.
 ///
 /// # Errors
 ///
@@ -348,13 +378,18 @@ impl Disconnect {
     }
 
     /// The properties, such as another session expiry; a session that ends with its connection cannot be kept by it. 5.0
-    /// only; dropped on 3.x.
+    /// only.
     pub fn properties(mut self, properties: DisconnectProperties) -> Self {
         self.properties = properties;
         self
     }
 
     async fn send(self) -> Result<(), ConnectionError> {
+        if self.properties != DisconnectProperties::default()
+            && let Some(version) = self.client.shared().strict_version()
+        {
+            return Err(ConnectionError::NotInVersion { option: "properties", version });
+        }
         let (reply, answer) = oneshot::channel();
         let (reason, properties) = (self.reason, self.properties);
         let goodbye = Goodbye { reason, properties, reply: Some(reply) };

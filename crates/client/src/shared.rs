@@ -20,6 +20,7 @@ use crate::command::Command;
 use crate::dispatch::{Dispatch, Effects};
 use crate::error::{ConnectionLost, DisconnectCause, Progress, PublishError};
 use crate::event::Listeners;
+use crate::features;
 use crate::inbox::{Gauge, StreamBounds};
 use crate::journal::Journal;
 use crate::options::ConnectOptions;
@@ -90,6 +91,12 @@ impl Shared {
     /// The message as it travels, if the present connection can carry it.
     pub(crate) fn outbound(&self, message: &Message) -> Result<Outbound, PublishError> {
         message.check()?;
+        if self.terms.lacks_properties()
+            && let Some(property) = features::property_of(message)
+            && let Some(version) = self.strict_version()
+        {
+            return Err(PublishError::NotInVersion { property, version });
+        }
         let expires = message.properties().message_expiry_interval.is_some();
         let outbound = Outbound::new(message, if expires { self.clock.now() } else { Moment::ZERO });
         self.terms.check(&outbound)?;
@@ -113,16 +120,20 @@ impl Shared {
         if !pending.open {
             return Err(PublishError::NotConnected);
         }
-        let tag = pending.reserve(patient);
+        let (tag, mut order) = (pending.reserve(patient), None);
         let pushed = self.mailbox.push_queue(Outbound { tag, ..message.clone() });
         let accepted = if pushed.dropped > 0 {
             pending.cancel(tag);
             Accepted::Full
         } else {
+            if pending.time(tag, || self.clock.now()) {
+                // Not every message wakes the driver.
+                order = self.mailbox.push_control(Command::Acknowledge);
+            }
             Accepted::Waits(tag)
         };
         drop(pending);
-        if let Some(driver) = pushed.wake {
+        if let Some(driver) = pushed.wake.or(order) {
             driver.wake();
         }
         Ok(accepted)
@@ -160,6 +171,10 @@ impl Shared {
 
     /// The application is done with messages. `freed`: a stream that was too full has room again.
     pub(crate) fn settle(&self, done: impl IntoIterator<Item = (Receipt, ReasonCode)>, freed: bool) {
+        let mut done = done.into_iter().peekable();
+        if done.peek().is_none() && !freed {
+            return;
+        }
         let mut settled = self.settled.lock();
         let told = !settled.is_empty();
         settled.extend(done);
@@ -196,7 +211,9 @@ impl Shared {
     /// A connection is there: orders and messages are accepted from now on.
     pub(crate) fn open(&self, limits: &Limits, options: &ConnectOptions) {
         self.mailbox.open(mailbox_limits(options), 0);
-        self.pending.lock().open = true;
+        let mut pending = self.pending.lock();
+        (pending.open, pending.timeout) = (true, options.operation_timeout);
+        drop(pending);
         // Of earlier connections. Only now: what is left here without an order would keep `settle` from ordering.
         self.settled.lock().clear();
         self.terms.set(limits.peer, limits.version.has_properties());
@@ -298,6 +315,11 @@ impl Terms {
 
     fn is_connected(&self) -> bool {
         self.0.load(Ordering::Acquire) & Self::CONNECTED != 0
+    }
+
+    /// Whether there is a connection on which messages have no properties.
+    fn lacks_properties(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (Self::CONNECTED | Self::PROPERTIES) == Self::CONNECTED
     }
 
     fn check(&self, message: &Outbound) -> Result<(), PublishError> {

@@ -16,9 +16,11 @@ use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::command::Command;
+use crate::concurrent;
 use crate::dispatch::StreamId;
-use crate::inbox::{Inbox, Item, OnFull, StreamBounds, Ticket};
+use crate::inbox::{Inbox, Item, OnFull, StreamBounds};
 use crate::shared::Shared;
+use crate::ticket::Ticket;
 
 /// The messages of a subscription, a bounded stream. Made by [`Client::subscribe`].
 ///
@@ -86,6 +88,19 @@ impl Subscription {
         self.client = None;
         tokio::spawn(self.tap.for_each(handle))
     }
+
+    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of its own.
+    /// Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done; acknowledgements leave in
+    /// the order of arrival whoever is done first. Ends as `for_each` does, and takes handlers that are not done with it: their
+    /// messages stay unacknowledged, and so does that of a handler which panics.
+    pub fn for_each_concurrent<F, T>(mut self, limit: usize, handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Message) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.client = None;
+        tokio::spawn(concurrent::for_each(self.tap, limit, handle))
+    }
 }
 
 impl Stream for Subscription {
@@ -146,6 +161,19 @@ impl Messages {
         self.client = None;
         tokio::spawn(self.tap.for_each(handle))
     }
+
+    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of its own.
+    /// Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done; acknowledgements leave in
+    /// the order of arrival whoever is done first. Ends as `for_each` does, and takes handlers that are not done with it: their
+    /// messages stay unacknowledged, and so does that of a handler which panics.
+    pub fn for_each_concurrent<F, T>(mut self, limit: usize, handle: F) -> JoinHandle<()>
+    where
+        F: FnMut(Message) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.client = None;
+        tokio::spawn(concurrent::for_each(self.tap, limit, handle))
+    }
 }
 
 impl Stream for Messages {
@@ -162,7 +190,7 @@ impl Stream for Messages {
 pub struct ManualAcks<S>(S);
 
 impl<S: Source> ManualAcks<S> {
-    /// The next message; `None` when the stream has ended. Cancel safe.
+    /// The next message; `None` when the stream has ended. Cancel safe: a message is taken only when it is returned.
     pub async fn next(&mut self) -> Option<Unacknowledged> {
         std::future::poll_fn(|cx| self.0.tap().poll_unacknowledged(cx)).await
     }
@@ -257,7 +285,7 @@ impl Tap {
         Poll::Ready(Some(message))
     }
 
-    fn poll_unacknowledged(&self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
+    pub(crate) fn poll_unacknowledged(&self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
         let Some((Item { message, ticket, .. }, freed)) = ready!(self.inbox.poll_take(cx)) else {
             return Poll::Ready(None);
         };

@@ -49,7 +49,7 @@ pub use gantline_protocol as protocol;
 #[doc(no_inline)]
 pub use gantline_protocol::{
     ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions, TopicFilter,
-    TopicName,
+    TopicName, TopicTemplate,
 };
 pub use gantline_transport as transport;
 #[doc(no_inline)]

@@ -165,7 +165,13 @@ impl Frame {
         };
         properties.message_expiry_interval = expiry;
         properties.subscription_identifiers = subscription_ids.to_vec();
-        Message::from_parts(TopicName::trusted(self.topic()), payload, qos, retain, properties)
+        Message::from_parts(
+            TopicName::trusted(self.topic()),
+            payload,
+            qos,
+            retain,
+            (!properties.is_empty()).then(|| Box::new(properties)),
+        )
     }
 
     /// How many bytes of memory the frame holds.

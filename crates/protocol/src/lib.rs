@@ -74,5 +74,7 @@ pub use self::reason_code::ReasonCode;
 pub use self::session::Session;
 pub use self::store_error::StoreError;
 pub use self::time::Moment;
-pub use self::topic::{SharedFilter, TopicError, TopicFilter, TopicName};
+pub use self::topic::{
+    SharedFilter, TemplateError, TopicError, TopicFilter, TopicName, TopicParameters, TopicTemplate,
+};
 pub use self::version::{ProtocolVersion, UnknownVersion};

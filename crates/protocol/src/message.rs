@@ -54,9 +54,9 @@ impl Message {
         payload: Bytes,
         qos: QoS,
         retain: bool,
-        properties: PublishProperties,
+        properties: Option<Box<PublishProperties>>,
     ) -> Self {
-        let properties = (!properties.is_empty()).then(|| Box::new(properties));
+        let properties = properties.filter(|properties| !properties.is_empty());
         Self { topic, payload, properties, qos, retain }
     }
 

@@ -1,7 +1,7 @@
 //! The buffers that all connections of a thread share, so that a waiting connection holds none.
 //!
-//! Relates to: [`Framed`](crate::Framed), which reads into the scratch within one poll and keeps an output buffer only
-//! while there is output. Leaves out: buffers that outlive a poll, such as the tail of an incomplete packet.
+//! Relates to: [`Framed`](crate::Framed), which reads into the scratch within one poll, keeps an output buffer only while
+//! there is output, and the tail of a large packet only until that is whole. Leaves out: small tails.
 
 use std::cell::{Cell, RefCell};
 
@@ -47,6 +47,18 @@ pub(crate) fn take() -> Vec<u8> {
 #[inline]
 pub(crate) fn take_if_pooled() -> Vec<u8> {
     pooled().unwrap_or_default()
+}
+
+/// An empty buffer with at most this capacity, none if the pool's next one has more.
+#[inline]
+pub(crate) fn take_up_to(capacity: usize) -> Vec<u8> {
+    match pooled() {
+        Some(buffer) if buffer.capacity() > capacity => {
+            give(buffer);
+            Vec::new()
+        }
+        found => found.unwrap_or_default(),
+    }
 }
 
 #[inline]

@@ -261,7 +261,7 @@ impl Framed {
             };
             rest = &rest[used..];
             if !rest.is_empty() {
-                self.tail = rest.to_vec();
+                self.tail = kept(rest);
                 // What ended the turn may have left a whole frame, or one that is to be refused.
                 more |= frames.is_full()
                     && frame_len(rest, self.max_packet)
@@ -359,7 +359,11 @@ impl Framed {
     fn drop_front(&mut self, used: usize) {
         self.tail_start += used;
         if self.tail_start == self.tail.len() {
-            self.tail = Vec::new();
+            let tail = std::mem::take(&mut self.tail);
+            if tail.capacity() >= LARGE_TAIL {
+                // Where one packet was large the next one is, and memory from the system is dear.
+                buffers::give(tail);
+            }
             self.tail_start = 0;
         }
     }
@@ -405,9 +409,27 @@ impl fmt::Debug for Framed {
     }
 }
 
+/// A copy of bytes that wait for the rest of their frame, with room for no more than 64 KiB that have not come.
+fn kept(bytes: &[u8]) -> Vec<u8> {
+    if bytes.len() < LARGE_TAIL {
+        return bytes.to_vec();
+    }
+    let mut tail = buffers::take_up_to(bytes.len() + READ);
+    tail.reserve_exact(bytes.len());
+    tail.extend_from_slice(bytes);
+    tail
+}
+
 /// Makes room for `additional` bytes: at most twice what is needed now, and not beyond `longest`.
 fn grow(buffer: &mut Vec<u8>, additional: usize, longest: usize) {
     let needed = buffer.len() + additional;
+    if needed > buffer.capacity() && needed >= LARGE_TAIL {
+        let mut larger = buffers::take_up_to(needed + READ);
+        if larger.capacity() >= needed {
+            larger.extend_from_slice(buffer);
+            *buffer = larger;
+        }
+    }
     if needed > buffer.capacity() {
         buffer.reserve_exact((2 * needed).min(longest).max(needed) - buffer.len());
     }

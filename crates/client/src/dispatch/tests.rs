@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use gantline_protocol::{Message, TopicFilter, topic};
+use gantline_protocol::{Message, TopicFilter, TopicName, topic};
 
-use super::{Dispatch, Effects, Event, StreamId};
+use super::{Arrived, Dispatch, Effects, Event, StreamId};
 use crate::inbox::{Inbox, OnFull, StreamBounds};
 
 fn filter(text: &str) -> TopicFilter {
@@ -37,7 +37,8 @@ impl Listener {
 
 fn deliver(dispatch: &mut Dispatch, topic: &str) -> Effects {
     let mut effects = Effects::default();
-    dispatch.deliver(Message::new(topic, "").unwrap(), None, &mut effects);
+    let arrived = Arrived { message: Message::new(topic, "").unwrap(), receipt: None };
+    dispatch.deliver(&mut vec![arrived], &mut effects);
     effects
 }
 
@@ -89,7 +90,7 @@ fn every_filter_gets_the_topics_of_the_reference() {
     for name in all(&["", "a", "b", "$x"]) {
         let matching = filters.iter().enumerate().filter(|(_, text)| topic::matches(text, &name));
         let expected: Vec<_> = matching.flat_map(|(place, _)| [2 * place, 2 * place + 1]).collect();
-        dispatch.find(&name);
+        dispatch.find(&TopicName::new(name.as_str()).unwrap());
         assert_eq!(dispatch.targets, expected, "{name}");
     }
 }

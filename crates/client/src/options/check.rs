@@ -4,6 +4,8 @@
 
 use gantline_protocol::ProtocolVersion;
 
+use crate::features::first_of;
+
 use super::{ConnectOptions, Credentials, Identity, OptionsError};
 
 impl ConnectOptions {
@@ -29,6 +31,7 @@ impl ConnectOptions {
         }
         if !version.has_properties()
             && let Some(option) = self.needs_properties()
+            && (self.validate_features || self.authentication.is_some())
         {
             return Err(OptionsError::NotInVersion { option, version });
         }
@@ -73,7 +76,7 @@ impl ConnectOptions {
     fn needs_properties(&self) -> Option<&'static str> {
         let will_has_properties =
             self.will.as_ref().is_some_and(|will| *will.properties() != Default::default());
-        [
+        first_of([
             ("authentication", self.authentication.is_some()),
             ("session_expiry", self.session_expiry.is_some()),
             ("will_delay", self.will_delay.is_some()),
@@ -83,9 +86,7 @@ impl ConnectOptions {
             ("request_response_information", self.request_response_information.is_some()),
             ("request_problem_information", self.request_problem_information.is_some()),
             ("user_property", !self.user_properties.is_empty()),
-        ]
-        .into_iter()
-        .find_map(|(name, set)| set.then_some(name))
+        ])
     }
 }
 

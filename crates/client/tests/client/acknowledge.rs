@@ -1,8 +1,11 @@
 //! Acknowledging: when a message is taken, or by hand, always in order of arrival.
 
+use std::sync::Arc;
+
 use gantline_client::{Client, ConnectOptions, Event, QoS, ReasonCode, Subscription};
 use gantline_protocol::PacketType;
 use gantline_protocol::packet::Packet;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::peer::{Peer, at_least_once, connected, exactly_once, publish, reconnected, text};
 
@@ -196,4 +199,60 @@ async fn a_burst_in_one_read_is_acknowledged_completely() {
     for packet_id in 1..=1000 {
         assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_handled_at_the_same_time_are_acknowledged_in_order_when_they_are_done() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let gates: Vec<_> = (0..4).map(|_| Arc::new(Semaphore::new(0))).collect();
+    let (begun, mut beginnings) = mpsc::unbounded_channel();
+    let held = gates.clone();
+    let handler = client.messages().for_each_concurrent(3, move |message| {
+        let number: usize = text(&message).parse().unwrap();
+        let (gate, begun) = (Arc::clone(&held[number]), begun.clone());
+        async move {
+            begun.send(number).unwrap();
+            drop(gate.acquire().await.unwrap());
+        }
+    });
+    for number in 0..4 {
+        peer.publish("a", &number.to_string(), at_least_once(number + 1)).await;
+    }
+    peer.hears_nothing().await;
+    // Three at a time.
+    let mut at_once: Vec<_> = std::iter::from_fn(|| beginnings.try_recv().ok()).collect();
+    at_once.sort_unstable();
+    assert_eq!(at_once, [0, 1, 2]);
+    gates[1].add_permits(1);
+    assert_eq!(beginnings.recv().await, Some(3));
+    gates[2].add_permits(1);
+    peer.hears_nothing().await;
+    gates[0].add_permits(1);
+    for packet_id in 1..=3 {
+        assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
+    }
+    // What is not done is not acknowledged, but the last handle says goodbye.
+    handler.abort();
+    assert!(handler.await.unwrap_err().is_cancelled());
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_lets_its_handlers_finish() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let subscription = subscribed(&client, &mut peer, "a").await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let handler = subscription.for_each_concurrent(0, move |_| {
+        let gate = Arc::clone(&held);
+        async move { drop(gate.acquire().await.unwrap()) }
+    });
+    peer.publish("a", "", at_least_once(1)).await;
+    let (result, _) = tokio::join!(client.unsubscribe("a"), peer.expect_unsubscribe(ReasonCode::Success));
+    result.unwrap();
+    peer.hears_nothing().await;
+    assert!(!handler.is_finished());
+    gate.add_permits(1);
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
+    handler.await.unwrap();
 }

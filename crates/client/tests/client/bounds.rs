@@ -5,6 +5,7 @@ use std::time::Duration;
 use gantline_client::{Client, ConnectOptions, DisconnectCause, Event, OnFull, QoS, ReasonCode};
 use gantline_protocol::PacketType;
 use gantline_protocol::packet::{ConnAck, Packet};
+use tokio::time::Instant;
 
 use crate::peer::{ONCE, Peer, at_least_once, connected, exactly_once, message, pair, publish, text};
 
@@ -18,6 +19,11 @@ async fn is_read(client: &Client, peer: &mut Peer) -> bool {
     assert!(client.is_connected());
     let pings = [0xD0, 0].repeat(100_000);
     tokio::time::timeout(Duration::from_millis(1), peer.send_bytes(&pings)).await.is_ok()
+}
+
+/// Lets the time pass for which a stream is waited for that is not taken from.
+async fn patience_ends() {
+    tokio::time::sleep(Duration::from_millis(1001)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,6 +49,7 @@ async fn of_qos_0_the_oldest_message_is_dropped_counted_and_told() {
     for payload in ["1", "2", "3", "4"] {
         peer.publish("a", payload, ONCE).await;
     }
+    patience_ends().await;
     peer.hears_nothing().await;
     assert_eq!(messages.dropped(), 2);
     let Some(Event::MessagesDropped { filters, count: 2 }) = events.next().await else { panic!() };
@@ -58,6 +65,7 @@ async fn qos_0_gives_way_to_what_must_not_be_lost() {
     for (payload, delivery) in [("1", ONCE), ("2", at_least_once(1)), ("3", at_least_once(2)), ("4", ONCE)] {
         peer.publish("a", payload, delivery).await;
     }
+    patience_ends().await;
     peer.hears_nothing().await;
     assert_eq!(messages.dropped(), 2);
     assert_eq!(text(&messages.next().await.unwrap()), "2");
@@ -94,6 +102,7 @@ async fn a_subscription_can_have_bounds_of_its_own() {
     for payload in ["1", "2", "3"] {
         peer.publish("a/b", payload, ONCE).await;
     }
+    patience_ends().await;
     peer.hears_nothing().await;
     assert_eq!((subscription.dropped(), messages.dropped()), (2, 0));
     let Some(Event::MessagesDropped { filters, count: 2 }) = events.next().await else { panic!() };
@@ -109,6 +118,7 @@ async fn bytes_are_bounded_too() {
     for payload in ["much too long for it", "1", "2"] {
         peer.publish("a", payload, ONCE).await;
     }
+    patience_ends().await;
     peer.hears_nothing().await;
     assert_eq!(messages.dropped(), 1);
     assert_eq!(text(&messages.next().await.unwrap()), "1");
@@ -123,6 +133,7 @@ async fn properties_are_bytes_too() {
         publish.properties.user_properties.push("x".repeat(600), "");
         peer.send(Packet::Publish(publish)).await;
     }
+    patience_ends().await;
     peer.hears_nothing().await;
     assert_eq!(messages.dropped(), 1);
 }
@@ -193,4 +204,70 @@ async fn an_application_that_lets_16_mib_wait_loses_its_connection() {
     assert!((16 << 20..18 << 20).contains(&held));
     assert!(delivery.await.is_err());
     peer.hears_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_more_than_half_full_stops_the_reading_until_a_quarter_is_left() {
+    let (client, mut peer) = connected(ConnectOptions::default().stream_bounds(8, 1 << 20)).await;
+    let mut messages = client.messages();
+    for _ in 0..5 {
+        peer.publish("a", "", ONCE).await;
+    }
+    assert!(!is_read(&client, &mut peer).await);
+    for _ in 0..2 {
+        messages.next().await.unwrap();
+    }
+    assert!(!is_read(&client, &mut peer).await);
+    messages.next().await.unwrap();
+    assert!(is_read(&client, &mut peer).await);
+    assert_eq!(messages.dropped(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_takes_from_stops_the_reading_for_a_second_and_only_once() {
+    let (client, mut peer) = connected(ConnectOptions::default().stream_bounds(4, 1 << 20)).await;
+    let (messages, began) = (client.messages(), Instant::now());
+    for _ in 0..4 {
+        peer.publish("a", "", ONCE).await;
+    }
+    assert!(!is_read(&client, &mut peer).await);
+    let mut fast = client.messages();
+    for _ in 0..3 {
+        peer.publish("a", "", ONCE).await;
+        fast.next().await.unwrap();
+        // Only the first one had to wait.
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+    }
+    assert_eq!((messages.dropped(), fast.dropped()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_server_is_held_up_by_a_full_stream_for_50_ms_at_most() {
+    let (client, mut peer) = connected(ConnectOptions::default().stream_bounds(2, 1 << 20)).await;
+    let messages = client.messages();
+    for _ in 0..3 {
+        peer.publish("a", "", ONCE).await;
+    }
+    let began = Instant::now();
+    let server = async {
+        let packet_id = peer.expect_publish().await.delivery.packet_id().unwrap().get();
+        peer.ack(Packet::PubAck, packet_id, ReasonCode::Success).await;
+    };
+    let (result, ()) = tokio::join!(client.publish(message("b", "", QoS::AtLeastOnce)), server);
+    result.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_millis(50));
+    assert_eq!(messages.dropped(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_stream_does_not_keep_a_connection_from_living() {
+    let options = ConnectOptions::default().stream_bounds(2, 1 << 20).keep_alive(Duration::from_secs(1));
+    let (client, mut peer) = connected(options).await;
+    let _messages = client.messages();
+    for _ in 0..20 {
+        peer.publish("a", "", ONCE).await;
+        assert!(matches!(peer.receive().await, Packet::PingReq));
+        peer.send(Packet::PingResp).await;
+    }
+    assert!(client.is_connected());
 }

@@ -142,3 +142,28 @@ async fn each_listener_hears_everything_from_its_beginning_on() {
         assert_eq!(events.missed(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn connections_and_their_ends_can_be_told_to_functions() {
+    let client = Client::new(ConnectOptions::default());
+    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let ends = told.clone();
+    let _connected = client.on_connected(move |info| {
+        told.send(format!("connected, session {}", info.session_present())).unwrap();
+        std::future::ready(())
+    });
+    let _disconnected = client.on_disconnected(move |cause| {
+        ends.send(cause.to_string()).unwrap();
+        std::future::ready(())
+    });
+    let (stream, peer) = pair();
+    drop(peer);
+    // A failure to connect is neither.
+    client.reconnect_with(stream).await.unwrap_err();
+    let (_, peer) = reconnected(&client, Default::default()).await;
+    assert_eq!(news.recv().await.unwrap(), "connected, session false");
+    drop(peer);
+    assert_eq!(news.recv().await.unwrap(), "the server closed the connection");
+    drop(client);
+    assert_eq!(news.recv().await, None);
+}

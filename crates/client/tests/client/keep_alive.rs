@@ -136,3 +136,22 @@ async fn a_server_that_neither_reads_nor_sends_is_given_up_too() {
     assert!(matches!(cause, DisconnectCause::ServerSilent), "{cause}");
     assert!(delivery.await.is_err());
 }
+
+/// The keep alive asks for what we send; a dead server is found by what it does not answer.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_died_is_noticed_though_we_go_on_sending() {
+    let (client, peer) = connected(options()).await;
+    let mut events = client.events();
+    let start = Instant::now();
+    let publisher = tokio::spawn(async move {
+        // More often than a ping would be due.
+        while client.publish(message("a", "", QoS::AtMostOnce)).await.is_ok() {
+            tokio::time::sleep(PERIOD / 4).await;
+        }
+    });
+    let Some(Event::Disconnected { cause }) = events.next().await else { panic!() };
+    assert!(matches!(cause, DisconnectCause::ServerSilent), "{cause}");
+    assert!(start.elapsed() <= PERIOD * 3, "{:?}", start.elapsed());
+    publisher.await.unwrap();
+    drop(peer);
+}

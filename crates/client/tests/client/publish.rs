@@ -236,3 +236,15 @@ async fn a_line_of_publishers_learns_of_the_end_though_its_first_is_not_polled()
     assert!(matches!(second.await.unwrap(), Err(PublishError::NotConnected)));
     assert!(matches!(first.await, Err(PublishError::NotConnected)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_say_that_nobody_subscribes() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    for (reason, expected) in [(ReasonCode::NoMatchingSubscribers, true), (ReasonCode::Success, false)] {
+        let (result, ()) = tokio::join!(client.publish(message("a", "", QoS::AtLeastOnce)), async {
+            let packet_id = peer.expect_publish().await.delivery.packet_id().unwrap().get();
+            peer.ack(Packet::PubAck, packet_id, reason).await;
+        });
+        assert_eq!(result.unwrap().has_no_subscribers(), expected);
+    }
+}

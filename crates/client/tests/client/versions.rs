@@ -7,7 +7,7 @@ use gantline_client::{
     PublishError, QoS, ReasonCode, SubscribeError,
 };
 use gantline_protocol::packet::{ConnAck, Packet};
-use gantline_protocol::{PacketType, Rule};
+use gantline_protocol::{DisconnectProperties, PacketType, PayloadFormat, Rule, TopicName};
 
 use crate::peer::{Peer, at_least_once, connected, message, pair, reconnected, session_present, text};
 
@@ -80,6 +80,53 @@ async fn an_option_that_the_version_does_not_have_is_named() {
     let error = client.subscribe("a", QoS::AtMostOnce).no_local(true).await.unwrap_err();
     assert_eq!(error.to_string(), "no_local does not exist in MQTT 3.1.1");
     peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_packet_of_the_version_cannot_carry_is_named_and_not_sent() {
+    let [_, version] = older();
+    let (client, mut peer) = connected(options(version)).await;
+    let plain = message("a", "", QoS::AtLeastOnce);
+    for (message, property) in [
+        (plain.clone().expiry(5), "expiry"),
+        (plain.clone().payload_format(PayloadFormat::Utf8), "payload_format"),
+        (plain.clone().content_type("text"), "content_type"),
+        (plain.clone().response_topic(TopicName::new("b").unwrap()), "response_topic"),
+        (plain.clone().correlation_data("1"), "correlation_data"),
+        (plain.clone().user_property("k", "v"), "user_property"),
+    ] {
+        let error = client.publish(message).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{property} does not exist in MQTT 3.1.1"));
+    }
+    let error = client.unsubscribe("a").user_property("k", "v").await.unwrap_err();
+    assert_eq!(error.to_string(), "user_property does not exist in MQTT 3.1.1");
+    let properties = DisconnectProperties { session_expiry_interval: Some(1), ..Default::default() };
+    let error = client.disconnect().properties(properties).await.unwrap_err();
+    assert_eq!(error.to_string(), "properties does not exist in MQTT 3.1.1");
+    peer.hears_nothing().await;
+    assert!(client.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_do_without_has_it_left_out() {
+    let [_, version] = older();
+    let lenient = options(version).validate_features(false).session_expiry(Duration::from_secs(1));
+    let will = message("will", "", QoS::AtMostOnce).user_property("k", "v");
+    let (client, mut peer) = connected(lenient.will(will)).await;
+    let expiring = message("a", "x", QoS::AtMostOnce).expiry(5).user_property("k", "v");
+    client.publish(expiring).await.unwrap();
+    assert!(peer.expect_publish().await.properties.is_empty());
+    let subscribe = client.subscribe("a", QoS::AtMostOnce).no_local(true).identifier(1);
+    let (subscription, subscribe) = tokio::join!(subscribe, peer.grant(&[ReasonCode::Success]));
+    assert!(!subscribe.filters[0].options.no_local);
+    drop(subscription.unwrap());
+    peer.expect_unsubscribe(ReasonCode::Success).await;
+    let properties = DisconnectProperties { session_expiry_interval: Some(1), ..Default::default() };
+    let (result, _) = tokio::join!(client.disconnect().properties(properties), async {
+        peer.expect_disconnect().await;
+        drop(peer);
+    });
+    result.unwrap();
 }
 
 /// [MQTT-3.1.2-22] [MQTT-3.1.3-7] of 3.1.1, and the 23 characters of 3.1.

@@ -15,11 +15,14 @@ pub(super) fn patience_ends(keep_alive: u16, received: Moment) -> Moment {
     received.plus(Duration::from_millis(u64::from(keep_alive) * 1500))
 }
 
-/// The client's part: something must be sent in every period [MQTT-3.1.2-20], and a ping must be answered.
+/// The client's part: something must be sent in every period [MQTT-3.1.2-20], and a ping must be answered. A server that is
+/// silent while we send is asked too: what we send may go nowhere.
 #[derive(Debug)]
 pub(super) struct Pings {
     /// When a packet was last sent, as far as the machine was told.
     sent: Moment,
+    /// When a packet came last.
+    heard: Moment,
     /// The sign of life since which the server owes a PINGRESP.
     unanswered: Option<Moment>,
 }
@@ -35,7 +38,7 @@ pub(super) enum Due {
 
 impl Pings {
     pub(super) const fn new(now: Moment) -> Self {
-        Self { sent: now, unanswered: None }
+        Self { sent: now, heard: now, unanswered: None }
     }
 
     pub(super) fn sent(&mut self, now: Moment) {
@@ -45,6 +48,7 @@ impl Pings {
     /// Any packet came: the server lives, though it may still owe the answer (a large message may be in its way).
     #[inline]
     pub(super) fn received(&mut self, now: Moment) {
+        self.heard = now;
         if let Some(since) = &mut self.unanswered {
             *since = now;
         }
@@ -63,14 +67,24 @@ impl Pings {
         if keep_alive == 0 && self.unanswered.is_none() {
             return Moment::NEVER;
         }
-        let ping = if keep_alive == 0 { Moment::NEVER } else { self.sent.plus(period(keep_alive)) };
+        let ping = self.next_ping(keep_alive);
         self.unanswered.map_or(ping, |since| ping.min(since.plus(period(keep_alive))))
+    }
+
+    /// After a period in which we sent nothing, or two in which nothing came.
+    fn next_ping(&self, keep_alive: u16) -> Moment {
+        if keep_alive == 0 {
+            return Moment::NEVER;
+        }
+        let sent = self.sent.plus(period(keep_alive));
+        // Once is enough.
+        if self.unanswered.is_some() { sent } else { sent.min(self.heard.plus(2 * period(keep_alive))) }
     }
 
     pub(super) fn due(&self, keep_alive: u16, now: Moment) -> Due {
         if self.unanswered.is_some_and(|since| since.plus(period(keep_alive)) <= now) {
             Due::GiveUp
-        } else if keep_alive != 0 && self.sent.plus(period(keep_alive)) <= now {
+        } else if self.next_ping(keep_alive) <= now {
             Due::Ping
         } else {
             Due::Nothing
@@ -109,6 +123,21 @@ mod tests {
         pings.sent(at(4));
         assert_eq!(pings.due(10, at(10)), Due::Nothing);
         assert_eq!(pings.due(10, at(14)), Due::Ping);
+    }
+
+    #[test]
+    fn a_server_that_is_silent_while_we_send_is_asked_once() {
+        let mut pings = Pings::new(at(0));
+        pings.sent(at(18));
+        assert_eq!((pings.next(10), pings.due(10, at(19))), (at(20), Due::Nothing));
+        assert_eq!(pings.due(10, at(20)), Due::Ping);
+        pings.pinged(at(20));
+        pings.sent(at(25));
+        assert_eq!((pings.next(10), pings.due(10, at(29))), (at(30), Due::Nothing));
+        pings.received(at(29));
+        pings.answered();
+        pings.sent(at(48));
+        assert_eq!(pings.next(10), at(49));
     }
 
     #[test]

@@ -101,16 +101,23 @@ impl<'a> PublishRef<'a> {
     /// The message, with copies of all that it refers to. The topic must be there: of a packet with an alias only, the
     /// connection knows it.
     pub fn to_message(&self) -> Message {
-        let mut properties = self.properties.to_owned();
-        // The alias belongs to this one transmission.
-        properties.topic_alias = None;
-        Message::from_parts(
-            TopicName::trusted(self.topic),
-            Bytes::copy_from_slice(self.payload),
-            self.delivery.qos(),
-            self.retain,
-            properties,
-        )
+        self.to_message_with(&mut None, Bytes::copy_from_slice(self.payload))
+    }
+
+    /// As [`to_message`](Self::to_message), for a caller that copies the payload itself and keeps the topic of the last
+    /// message: messages of the same topic in a row share it.
+    pub fn to_message_with(&self, last_topic: &mut Option<TopicName>, payload: Bytes) -> Message {
+        let topic = match last_topic {
+            Some(topic) if topic.as_str() == self.topic => topic.clone(),
+            _ => last_topic.insert(TopicName::trusted(self.topic)).clone(),
+        };
+        let properties = (!self.properties.raw().is_empty()).then(|| {
+            let mut properties = Box::new(self.properties.to_owned());
+            // The alias belongs to this one transmission.
+            properties.topic_alias = None;
+            properties
+        });
+        Message::from_parts(topic, payload, self.delivery.qos(), self.retain, properties)
     }
 
     /// Appends the packet as another receiver gets it: with this head, and of its properties those that are forwarded.

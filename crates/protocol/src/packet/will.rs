@@ -30,13 +30,9 @@ pub struct Will {
 impl Will {
     /// The message that it becomes. The delay is not part of it.
     pub fn message(&self) -> Message {
-        Message::from_parts(
-            self.topic.clone(),
-            self.payload.clone(),
-            self.qos,
-            self.retain,
-            self.properties.clone().into(),
-        )
+        let properties = Box::new(self.properties.clone().into());
+        let (topic, payload) = (self.topic.clone(), self.payload.clone());
+        Message::from_parts(topic, payload, self.qos, self.retain, Some(properties))
     }
 
     /// Reads what stands in the payload of CONNECT; QoS and RETAIN stand in its flags.

@@ -1,13 +1,15 @@
 //! Topics: names that messages have, filters that subscriptions have, and how the two match.
 //!
 //! [`TopicName`] and [`TopicFilter`] cannot hold a wrong text; [`SharedFilter`] takes a `$share` filter apart;
-//! [`matches()`] says whether a filter wants a message. The aliases of one connection stand in `alias.rs`. Leaves out:
-//! finding all matching subscriptions at once, which a server does with an index.
+//! [`matches()`] says whether a filter wants a message; a [`TopicTemplate`] names levels. The aliases of one
+//! connection stand in `alias.rs`. Leaves out: finding all matching subscriptions at once, which a server does with an
+//! index.
 
 mod alias;
 mod filter;
 mod name;
 mod shared;
+mod template;
 
 use std::convert::Infallible;
 
@@ -15,6 +17,7 @@ pub use self::alias::{Alias, InboundAliases, MISSES_PER_REASSIGNMENT, MOST_ALIAS
 pub use self::filter::TopicFilter;
 pub use self::name::TopicName;
 pub use self::shared::SharedFilter;
+pub use self::template::{TemplateError, TopicParameters, TopicTemplate};
 
 /// Whether a message with this topic is wanted by a subscription with this pattern.
 ///

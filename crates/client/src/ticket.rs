@@ -1,0 +1,84 @@
+//! The right to acknowledge a message.
+//!
+//! A message that several streams want is acknowledged when the last of them has taken it. Relates to: `inbox.rs`, where
+//! messages wait with their tickets. Leaves out: sending acknowledgements, and their order, which the machine keeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use gantline_protocol::{ReasonCode, Receipt};
+
+/// The right to acknowledge a message once every stream that wants it has taken it.
+#[derive(Debug)]
+pub(crate) enum Ticket {
+    /// QoS 0: nothing to acknowledge.
+    Void,
+    /// One stream wants the message.
+    Sole(Receipt),
+    /// Several do; the last one acknowledges.
+    Joint(Arc<Joint>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Joint {
+    receipt: Receipt,
+    left: AtomicU32,
+    /// The first error that one of them gave, else success.
+    reason: AtomicU32,
+}
+
+impl Ticket {
+    /// The ticket of one stream.
+    pub(crate) const fn sole(receipt: Option<Receipt>) -> Self {
+        match receipt {
+            Some(receipt) => Self::Sole(receipt),
+            None => Self::Void,
+        }
+    }
+
+    /// Tickets for so many streams.
+    pub(crate) fn split(receipt: Option<Receipt>, streams: usize) -> impl Iterator<Item = Self> {
+        let joint = receipt.filter(|_| streams > 1).map(|receipt| {
+            let left = AtomicU32::new(u32::try_from(streams).unwrap_or(u32::MAX));
+            Arc::new(Joint { receipt, left, reason: AtomicU32::new(ReasonCode::Success.value().into()) })
+        });
+        std::iter::repeat_with(move || match &joint {
+            Some(joint) => Self::Joint(Arc::clone(joint)),
+            None => Self::sole(receipt),
+        })
+        .take(streams)
+    }
+
+    pub(crate) const fn is_void(&self) -> bool {
+        matches!(self, Self::Void)
+    }
+
+    /// The stream is done with the message; returns what is to be acknowledged now, if anything.
+    pub(crate) fn settle(self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {
+        match self {
+            Self::Void => None,
+            Self::Sole(receipt) => Some((receipt, reason)),
+            Self::Joint(joint) => joint.settle(reason),
+        }
+    }
+}
+
+impl Joint {
+    fn settle(&self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {
+        let success = ReasonCode::Success.value().into();
+        if reason.is_error() {
+            // The first error stands; a failed exchange means that there is one already.
+            let _ = self.reason.compare_exchange(
+                success,
+                reason.value().into(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return None;
+        }
+        let reason = u8::try_from(self.reason.load(Ordering::Acquire)).ok().and_then(ReasonCode::from_u8);
+        Some((self.receipt, reason.unwrap_or(ReasonCode::UnspecifiedError)))
+    }
+}
