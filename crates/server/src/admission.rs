@@ -22,7 +22,8 @@ pub(crate) struct Admission {
 impl Admission {
     /// Admits a connection; `None` if there are so many above the bound that there is no time to tell it.
     pub(crate) fn new(broker: &Arc<Broker>, alive: &mpsc::Sender<()>) -> Option<Self> {
-        let (open, most) = (broker.counters.open(), broker.options.max_connections);
+        broker.counters.accepted.add(1);
+        let (open, most) = (broker.counters.connections.rise(), broker.options.max_connections);
         let admission = Self { broker: Arc::clone(broker), exceeds: open > most, _alive: alive.clone() };
         if admission.exceeds {
             broker.counters.refused.add(1);
@@ -37,7 +38,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.broker.counters.close();
+        self.broker.counters.connections.fall();
     }
 }
 

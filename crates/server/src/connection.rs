@@ -125,7 +125,7 @@ impl Connection {
         let has_room = self.unwritten == 0;
         busy |= self.take(now, cx)?;
         busy |= has_room && self.replay(now);
-        busy |= self.write(cx)?;
+        busy |= self.write(now, cx)?;
         Ok(busy)
     }
 
@@ -144,6 +144,9 @@ impl Connection {
                 }
             }
         });
+        if let Poll::Ready(Ok(turn)) = &turn {
+            exchange.tally.came(turn.frames, turn.bytes);
+        }
         match (turn, ended) {
             (_, Some(end)) => Err(end),
             (Poll::Pending, None) => Ok(false),
@@ -175,13 +178,14 @@ impl Connection {
     /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up.
     fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) {
         self.exchange.settle(now);
+        let counters = &self.exchange.broker.counters;
         if let Some(publisher) = &mut self.exchange.publisher {
             publisher.after.wake();
             let filled = &mut publisher.after.filled;
             if !filled.is_empty() {
                 match &mut self.hold {
                     Some(hold) => hold.extend(filled.drain(..)),
-                    None => self.hold = self.credit.hold(filled.drain(..), now).map(Box::new),
+                    None => self.hold = self.credit.hold(counters, filled.drain(..), now).map(Box::new),
                 }
                 if self.hold.is_some() {
                     self.exchange.hold();
@@ -189,7 +193,7 @@ impl Connection {
             }
         }
         if let Some(hold) = &mut self.hold
-            && hold.poll(now, cx).is_ready()
+            && hold.poll(&self.exchange.broker.counters, now, cx).is_ready()
         {
             self.credit.used(hold, now);
             self.hold = None;
@@ -212,6 +216,7 @@ impl Connection {
             }
             asleep
         } else {
+            let before = framed.pending_out();
             let want = Want { once: true, queue: if yields { 0 } else { exchange.machine.quota() } };
             let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
@@ -219,6 +224,7 @@ impl Connection {
                 *replay_is_next |= !taken.queue.is_empty();
                 exchange.send(now, &mut taken, framed);
                 *unwritten = framed.pending_out();
+                exchange.tally.sent_bytes += (*unwritten - before) as u32;
             }
             asleep
         };
@@ -254,10 +260,12 @@ impl Connection {
     /// Sends retained messages in turn with what comes from the mailbox: a page whenever the output is written, and the
     /// window every other time, so that neither keeps the other from a slow client.
     fn replay(&mut self, now: Moment) -> bool {
+        let before = self.framed.pending_out();
         let replayed = self.has_replay() && self.exchange.replay(now, REPLAYED_AT_ONCE, &mut self.framed);
         if replayed {
             self.replay_is_next = false;
             self.unwritten = self.framed.pending_out();
+            self.exchange.tally.sent_bytes += (self.unwritten - before) as u32;
         }
         replayed
     }
@@ -266,8 +274,11 @@ impl Connection {
         self.exchange.machine.session().has_replay() && !self.stopping
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
+    fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let before = self.framed.pending_out();
+        let flushed = self.framed.poll_flush(cx);
+        self.exchange.settle_sent(before - self.framed.pending_out(), now);
+        let Poll::Ready(written) = flushed else { return Ok(false) };
         let written = written.map_err(|_| End::Lost)?;
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantline_protocol::{
-    AckProperties, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, Output,
-    PacketType, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck,
+    AckProperties, Acked, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound,
+    Output, PacketType, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck,
     Subscribe, SubscribeFilter, SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
 };
 use gantline_transport::{Late, Taken};
@@ -18,6 +18,7 @@ use gantline_transport::{Late, Taken};
 use crate::authentication::Authentication;
 use crate::broker::Broker;
 use crate::broker::alarms::Due;
+use crate::broker::counters::Tally;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
 use crate::broker::retained::{Page, Retained};
@@ -25,7 +26,7 @@ use crate::broker::session::Replay;
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::SessionLease;
-use crate::events::{DisconnectCause, ServerEvent};
+use crate::events::{DisconnectCause, DropCause, MessageEvent, ServerEvent};
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -70,9 +71,7 @@ pub(crate) struct Exchange {
     publishes: bool,
     /// The layout of what the client publishes.
     has_properties: bool,
-    /// Messages that came and that were handed to somebody, since they were counted last.
-    received: u32,
-    routed: u32,
+    pub(crate) tally: Tally,
     /// Of a client that named a method in CONNECT. It holds user code, so it is dropped last.
     authentication: Option<Box<Authentication>>,
 }
@@ -93,8 +92,7 @@ impl Exchange {
             held: None,
             publishes: false,
             has_properties,
-            received: 0,
-            routed: 0,
+            tally: Tally::default(),
             authentication,
         }
     }
@@ -108,9 +106,16 @@ impl Exchange {
             return self.receive_publish(now, frame, out);
         }
         match self.machine.receive(now, frame, out).map_err(End::Violated)? {
-            Received::Handled => Ok(()),
+            Received::Handled => {
+                self.tally.pings += u16::from(frame.first() == Some(&PINGREQ));
+                Ok(())
+            }
             // Moved out, so that what is dropped is known to be this variant.
             Received::Acked(acked) => {
+                self.tally.unanswered += 1;
+                if self.broker.events.messages.is_heard() {
+                    self.announce_delivered(&acked);
+                }
                 drop(acked);
                 Ok(())
             }
@@ -125,13 +130,16 @@ impl Exchange {
                 Ok(())
             }
             Received::Disconnect(disconnect) => Err(self.leave(&disconnect)),
-            Received::Auth(auth) => match &mut self.authentication {
-                Some(authentication) => authentication.receive(auth).map_err(End::Violated),
-                // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
-                None => Err(End::Violated(
-                    Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth),
-                )),
-            },
+            Received::Auth(auth) => {
+                self.tally.unanswered += 1;
+                match &mut self.authentication {
+                    Some(authentication) => authentication.receive(auth).map_err(End::Violated),
+                    // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
+                    None => Err(End::Violated(
+                        Violation::new(Rule::AuthenticationNotStarted).in_packet(PacketType::Auth),
+                    )),
+                }
+            }
             // The machine of a server returns nothing else.
             other => {
                 debug_assert!(false, "{other:?}");
@@ -144,8 +152,9 @@ impl Exchange {
     fn receive_publish(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
         let received = self.machine.receive_publish(now, frame, out).map_err(End::Violated)?;
         let Some((packet, receipt)) = received else { return Ok(()) };
+        self.tally.receive(receipt.delivery().qos(), frame.len());
         let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
-            self.broker.counters.add_dropped(1);
+            self.broker.count_lost(&self.slot, DropCause::TopicRefused, 1);
             ReasonCode::TopicNameInvalid
         } else {
             let publisher = match &mut self.publisher {
@@ -156,13 +165,17 @@ impl Exchange {
                     self.publisher.insert(Box::new(Publisher::new(Some(&self.slot))))
                 }
             };
-            self.received += 1;
             self.publishes = true;
             let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
+            if self.broker.events.messages.is_heard() {
+                let client_id = self.slot.id().clone();
+                let message = publication.message(now);
+                self.broker.events.messages.announce(|| MessageEvent::Received { client_id, message });
+            }
             match publisher.publish(&self.broker, &mut publication, now) {
                 0 => ReasonCode::NoMatchingSubscribers,
                 receivers => {
-                    self.routed += receivers as u32;
+                    self.tally.routed += receivers as u32;
                     ReasonCode::Success
                 }
             }
@@ -178,8 +191,7 @@ impl Exchange {
     /// Hands over what was published in this turn. Whoever gets it is woken later: see [`After`](crate::broker::publish::After).
     pub(crate) fn settle(&mut self, now: Moment) {
         self.hand_over(now);
-        self.broker.counters.received.add(std::mem::take(&mut self.received).into());
-        self.broker.counters.routed.add(std::mem::take(&mut self.routed).into());
+        self.tally.settle_received(&self.broker.counters, &self.slot.record, now);
     }
 
     fn hand_over(&mut self, now: Moment) {
@@ -281,6 +293,7 @@ impl Exchange {
     }
 
     fn leave(&mut self, disconnect: &Disconnect) -> End {
+        self.tally.unanswered += 1;
         if let Some(expiry) = disconnect.properties.session_expiry_interval {
             self.machine.session_mut().set_expiry(expiry);
         }
@@ -314,26 +327,40 @@ impl Exchange {
 
     // ---- what goes ----
 
+    /// So many bytes were written.
+    pub(crate) fn settle_sent(&mut self, bytes: usize, now: Moment) {
+        let record = &self.slot.record;
+        self.tally.settle_sent(bytes, &self.broker.counters, record, now);
+        record.set_inflight(self.machine.inflight());
+    }
+
     /// Sends what was taken from the mailbox. What cannot be sent now goes back to its front.
     pub(crate) fn send(&mut self, now: Moment, taken: &mut Taken<Order>, out: &mut impl Output) {
         let (mut expired, mut refused) = (0, 0);
+        let mut sent = std::mem::take(&mut taken.finished);
         for late in taken.late.drain(..) {
             match late {
-                Late::Finished(frames, _) => out.bytes().extend_from_slice(&frames),
-                Late::Message(message) if message.is_expired(now) => expired += 1,
-                Late::Message(message) => {
-                    refused += u32::from(self.machine.publish_once(now, &message, out).is_err());
+                Late::Finished(frames, count) => {
+                    out.bytes().extend_from_slice(&frames);
+                    sent += count;
                 }
+                Late::Message(message) if message.is_expired(now) => expired += 1,
+                Late::Message(message) => match self.machine.publish_once(now, &message, out) {
+                    Ok(()) => sent += 1,
+                    Err(_) => refused += 1,
+                },
             }
         }
+        self.tally.send(QoS::AtMostOnce, sent);
         let mut back = Vec::new();
         for message in taken.queue.drain(..) {
             if message.is_expired(now) {
                 expired += 1;
                 continue;
             }
+            let qos = message.qos;
             match self.machine.publish(now, message, out) {
-                Ok(()) => {}
+                Ok(()) => self.tally.send(qos, 1),
                 Err(NotSent::NoQuota(message)) => back.push(message),
                 // [MQTT-3.1.2-25]: as if it had been sent.
                 Err(_) => refused += 1,
@@ -343,7 +370,17 @@ impl Exchange {
             self.slot.mailbox.put_back(back.into_iter());
         }
         self.broker.counters.expired.add(expired);
-        self.count_refused(refused);
+        if refused > 0 {
+            self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
+        }
+    }
+
+    #[cold]
+    fn announce_delivered(&self, acked: &Acked) {
+        let Acked { packet_id, qos, reason, .. } = *acked;
+        let client_id = self.slot.id().clone();
+        let delivered = || MessageEvent::Delivered { client_id, packet_id, qos, reason };
+        self.broker.events.messages.announce(delivered);
     }
 
     /// Sends retained messages, as far as the client takes them and no more than `bytes`, but for the first. Returns
@@ -375,17 +412,13 @@ impl Exchange {
             let outbound =
                 Outbound { frame, subscription_ids: ids.clone(), expires, tag: 0, qos, retain: true };
             // The quota was asked for, so that nothing but its size can be in the way.
-            refused += u32::from(self.machine.publish(now, outbound, out).is_err());
+            match self.machine.publish(now, outbound, out) {
+                Ok(()) => self.tally.send(qos, 1),
+                Err(_) => refused += 1,
+            }
         }
-        self.count_refused(refused);
+        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
         true
-    }
-
-    fn count_refused(&self, messages: u32) {
-        if messages > 0 {
-            self.slot.count_dropped(messages);
-            self.broker.counters.add_dropped(messages.into());
-        }
     }
 
     // ---- the end ----
@@ -428,6 +461,8 @@ fn is_too_deep(topic: &str, most: u16) -> bool {
         && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
 }
 
+/// The first byte of a PINGREQ.
+const PINGREQ: u8 = 0xC0;
 /// After how much silence a publisher gives its memory back.
 const TRIM_AFTER: Duration = Duration::from_secs(10);
 /// Retained messages that are read under one lock.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use gantline_protocol::codec::Reader;
 use gantline_protocol::{
-    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Offer,
-    Packet, PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
+    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Moment,
+    Offer, Packet, PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
 };
 use gantline_transport::{Clock, Framed, FramedError, HandshakeError, PeerInfo, Stream, WebSocketFailure};
 use tokio::sync::watch;
@@ -24,7 +24,8 @@ use crate::broker::Broker;
 use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
 use crate::connection::{Connection, farewell};
-use crate::events::ServerEvent;
+use crate::events::{DropCause, ServerEvent};
+use crate::session_items::SessionItems;
 use crate::validation::{ConnectionRequest, Refusal, Verdict, validate, without_words};
 
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
@@ -73,7 +74,10 @@ pub(crate) async fn serve(
             tracing::info!(%peer, "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener");
         }
         Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it was accepted"),
-        Err(_) => tracing::info!(%peer, "its handshake, CONNECT or authentication did not end in time"),
+        Err(_) => {
+            broker.counters.timed_out.add(1);
+            tracing::info!(%peer, "its handshake, CONNECT or authentication did not end in time");
+        }
     }
 }
 
@@ -82,6 +86,16 @@ struct Accepted {
     framed: Framed,
     machine: ServerConnection<SessionLease>,
     authentication: Option<Box<Authentication>>,
+}
+
+/// A client that may connect, and on which terms.
+struct Judged<'a> {
+    id: ClientId,
+    offer: Cow<'a, Offer>,
+    /// What CONNACK is to say.
+    told: ConnAckProperties,
+    /// What the validator left for the session.
+    items: Option<SessionItems>,
 }
 
 /// Why the authentication of CONNECT failed.
@@ -136,24 +150,28 @@ async fn shake_hands(
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
     };
+    let bytes = frame.len() as u64;
     drop(frame);
+    broker.counters.received.packets.add(1);
+    broker.counters.received.bytes.add(bytes);
     let version = connect.version;
     let identified = if exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
     let judged = match identified {
         Ok(id) => judge(broker, &connect, id, framed.info()).await,
         Err(reason) => Err(Refusal::boxed(reason)),
     };
-    let (id, offer, properties) = match judged {
+    let Judged { id, offer, told, items } = match judged {
         Ok(judged) => judged,
         Err(refusal) => return Err(refuse(*refusal, version, largest_for(&connect), framed)),
     };
     let limits = Limits::for_server(&connect, &offer);
-    let mut connack = ConnAck { properties, ..ConnAck::default() };
+    let mut connack = ConnAck { properties: told, ..ConnAck::default() };
     let authenticated =
         authenticate(broker, &connect, &id, &limits, &mut framed, &mut connack.properties).await;
     let authentication = match authenticated {
         Ok(authentication) => authentication,
         Err(Unauthenticated::Refused(reason)) => {
+            broker.counters.unauthenticated.add(1);
             return Err(refuse(Refusal::new(reason), version, largest_for(&connect), framed));
         }
         Err(Unauthenticated::Violated(violation)) => {
@@ -176,7 +194,7 @@ async fn shake_hands(
         }
     }
     out.clear();
-    let mut lease = claim(broker, clock, &id).await;
+    let lease = claim(broker, clock, &id).await;
     // From here on nothing waits.
     let terms = Terms {
         clean_start: connect.clean_start,
@@ -184,29 +202,55 @@ async fn shake_hands(
         limits: &limits,
         session_expiry_max: offer.session_expiry_maximum,
     };
-    let now = clock.now();
-    connack.session_present = lease.begin(&terms, now);
-    let out = framed.out();
+    let machine = begin(broker, lease, &terms, connack, &mut framed, clock.now())?;
+    if let Some(items) = items {
+        machine.session().slot().record.items().take_over(&items);
+    }
+    framed.set_max_packet(offer.maximum_packet_size);
+    let record = &machine.session().slot().record;
+    record.received.packets.add(1);
+    record.received.bytes.add(bytes);
+    Ok(Accepted { framed, machine, authentication })
+}
+
+/// Begins the connection with a session that was claimed, and writes CONNACK.
+fn begin(
+    broker: &Broker,
+    mut lease: SessionLease,
+    terms: &Terms<'_>,
+    mut connack: ConnAck,
+    framed: &mut Framed,
+    now: Moment,
+) -> Result<ServerConnection<SessionLease>, Refused> {
+    let slot = Arc::clone(lease.slot());
+    let (peer, out) = (Arc::clone(framed.info()), framed.out());
+    let version = terms.limits.version;
+    connack.session_present = lease.begin(terms, now);
+    slot.record.begin_connection(Arc::clone(&peer), version, now);
     // As before, but for the session.
     connack.encode(version, out).map_err(|_| Refused::Left)?;
-    let mut machine = ServerConnection::new(limits, lease, now);
+    let mut machine = ServerConnection::new(terms.limits.clone(), lease, now);
     if let Some(method) = connack.properties.authentication_method {
         machine.set_authentication_method(method);
     }
     if connack.session_present {
         let dropped = machine.resume(now, out);
-        broker.counters.add_dropped(dropped.len() as u64);
+        broker.count_lost(&slot, DropCause::TooLarge, dropped.len() as u32);
     }
-    framed.set_max_packet(offer.maximum_packet_size);
     broker.counters.connected.add(1);
+    // CONNACK, and what is sent again.
+    let sent = 1 + machine.inflight() as u64;
+    slot.record.sent.packets.add(sent);
+    broker.counters.sent.packets.add(sent);
+    let client = slot.id();
     broker.events.announce(|| ServerEvent::Connected {
-        client_id: id.clone(),
-        peer: Arc::clone(framed.info()),
+        client_id: client.clone(),
+        peer: Arc::clone(&peer),
         version,
         session_present: connack.session_present,
     });
-    tracing::debug!(client = %id, %version, peer = %framed.info(), resumed = connack.session_present, "connected");
-    Ok(Accepted { framed, machine, authentication })
+    tracing::debug!(%client, %version, %peer, resumed = connack.session_present, "connected");
+    Ok(machine)
 }
 
 /// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word into
@@ -303,12 +347,14 @@ async fn judge<'a>(
     connect: &Connect,
     id: ClientId,
     peer: &Arc<PeerInfo>,
-) -> Result<(ClientId, Cow<'a, Offer>, ConnAckProperties), Box<Refusal>> {
+) -> Result<Judged<'a>, Box<Refusal>> {
     let options = &broker.options;
-    let (id, offer, told) = match &options.connection_validator {
-        None => (id, Cow::Borrowed(&options.offer), ConnAckProperties::default()),
+    let (id, offer, told, items) = match &options.connection_validator {
+        None => (id, Cow::Borrowed(&options.offer), ConnAckProperties::default(), None),
         Some(validator) => {
-            let request = ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer));
+            let items = SessionItems::default();
+            let request =
+                ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer), items.clone());
             let acceptance = match validate(&**validator, request).await {
                 Verdict::Accept(acceptance) => acceptance,
                 Verdict::Refuse(refusal) => {
@@ -318,7 +364,7 @@ async fn judge<'a>(
             };
             let offer = acceptance.grants(&options.offer);
             let (other, told) = acceptance.into_parts(connect);
-            (other.unwrap_or(id), offer, told)
+            (other.unwrap_or(id), offer, told, Some(items).filter(|items| !items.is_empty()))
         }
     };
     if let Some(will) = &connect.will {
@@ -332,7 +378,7 @@ async fn judge<'a>(
             return Err(Refusal::boxed(ReasonCode::TopicNameInvalid));
         }
     }
-    Ok((id, offer, told))
+    Ok(Judged { id, offer, told, items })
 }
 
 /// The largest packet that the client takes.

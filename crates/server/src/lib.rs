@@ -17,7 +17,7 @@
 //! ```
 //!
 //! What a client can make the server hold for others or for itself is bounded, see [`ServerOptions`]; what is lost at a
-//! bound is counted, see [`Stats`]. Not bounded yet: the number of subscriptions, sessions and retained messages.
+//! bound is counted, see [`Metrics`]. Not bounded yet: the number of subscriptions, sessions and retained messages.
 //!
 //! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
 //! are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves
@@ -37,11 +37,12 @@ mod hold;
 mod listening;
 mod local;
 mod memory;
+mod metrics;
 mod options;
 mod persistence;
 mod retained_store;
 mod server;
-mod stats;
+mod session_items;
 mod timekeeper;
 mod validation;
 
@@ -63,15 +64,16 @@ pub use gantline_transport::{
     TlsServerOptions, TlsVersion,
 };
 
-pub use self::administration::SessionStatus;
+pub use self::administration::{ClientTraffic, SessionStatus};
 #[cfg(feature = "bench-support")]
 #[doc(hidden)]
 pub use self::broker::bench_support;
 pub use self::error::{PublishError, StartError};
-pub use self::events::{DisconnectCause, ServerEvent, ServerEvents};
+pub use self::events::{DisconnectCause, DropCause, MessageEvent, MessageEvents, ServerEvent, ServerEvents};
 pub use self::local::LocalSubscription;
+pub use self::metrics::{DropMetrics, Metrics, TrafficMetrics};
 pub use self::options::ServerOptions;
 pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore, StoreError};
 pub use self::server::{RunningServer, Server};
-pub use self::stats::Stats;
+pub use self::session_items::SessionItems;
 pub use self::validation::{Acceptance, ConnectionRequest, ConnectionValidator, Refusal, Verdict};

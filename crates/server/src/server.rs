@@ -8,7 +8,9 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{AuthenticationMethod, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter};
+use gantline_protocol::{
+    AuthenticationMethod, ClientId, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter,
+};
 #[cfg(feature = "websocket")]
 use gantline_transport::WebSocketServerOptions;
 use gantline_transport::{AcceptBackoff, Address, Clock, Listener, Stream, accept};
@@ -24,10 +26,9 @@ use crate::admission::Admission;
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
-use crate::broker::slot::Order;
-use crate::broker::unsaved::Unsaved;
+use crate::broker::slot::{ClientSlot, Order};
 use crate::error::{PublishError, StartError};
-use crate::events::ServerEvent;
+use crate::events::{MessageEvent, ServerEvent};
 use crate::handshake;
 use crate::hold::HoldCredit;
 use crate::listening::{Layers, Place};
@@ -35,7 +36,6 @@ use crate::local::LocalSubscription;
 use crate::options::ServerOptions;
 use crate::persistence::{self, Persistence};
 use crate::retained_store::RetainedStore;
-use crate::stats::Stats;
 use crate::timekeeper::keep_time;
 use crate::validation::ConnectionValidator;
 
@@ -140,8 +140,8 @@ impl Server {
     /// Keeps retained messages in a store: they are loaded before anybody can connect, and saved as they change, in the
     /// background, so that nobody waits for the store. Default: they are in memory only.
     ///
-    /// A store that fails does not stop the server: see [`Stats::retained_store_failures`] and
-    /// [`Stats::retained_unsaved`]. What the store promises about a crash is its own matter; a
+    /// A store that fails does not stop the server: see [`Metrics::retained_store_failures`](crate::Metrics::retained_store_failures) and
+    /// [`Metrics::retained_unsaved`](crate::Metrics::retained_unsaved). What the store promises about a crash is its own matter; a
     /// [`shutdown`](RunningServer::shutdown) saves everything.
     #[must_use]
     pub fn retained_store(mut self, store: impl RetainedStore + 'static) -> Self {
@@ -259,24 +259,48 @@ impl RunningServer {
     ///
     /// The message cannot be expressed, or the server is shut down.
     pub async fn publish(&self, message: Message) -> Result<usize, PublishError> {
+        self.publish_from(None, &message).await
+    }
+
+    /// Publishes a message in the name of a client, as [`publish`](Self::publish) does otherwise: if it has a session, its
+    /// subscriptions that want none of its own messages do not get this one, and events name it. Whether there is such a
+    /// client is nobody's concern.
+    ///
+    /// # Errors
+    ///
+    /// As of [`publish`](Self::publish).
+    pub async fn publish_as(&self, sender: &ClientId, message: Message) -> Result<usize, PublishError> {
+        let slot = self.core.broker.clients.get(sender.as_str());
+        self.publish_from(slot.as_ref(), &message).await
+    }
+
+    /// Whether a message can be published now.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), PublishError> {
         message.check()?;
+        if *self.core.stopping.borrow() { Err(PublishError::Stopped) } else { Ok(()) }
+    }
+
+    async fn publish_from(
+        &self,
+        sender: Option<&Arc<ClientSlot>>,
+        message: &Message,
+    ) -> Result<usize, PublishError> {
+        self.check(message)?;
         let Core { broker, clock, .. } = &*self.core;
-        if *self.core.stopping.borrow() {
-            return Err(PublishError::Stopped);
-        }
         let (receivers, filled) = {
             let now = clock.now();
-            let outbound = Outbound::new(&message, now);
-            let mut publisher = Publisher::default();
+            let outbound = Outbound::new(message, now);
+            let mut publisher = Publisher::new(sender);
             let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now);
             publisher.settle(broker, now);
             publisher.after.wake();
             (receivers, std::mem::take(&mut publisher.after.filled))
         };
         if !filled.is_empty()
-            && let Some(mut hold) = HoldCredit::default().hold(filled.into_iter(), clock.now())
+            && let Some(mut hold) =
+                HoldCredit::default().hold(&broker.counters, filled.into_iter(), clock.now())
         {
-            poll_fn(|cx| hold.poll(clock.now(), cx)).await;
+            poll_fn(|cx| hold.poll(&broker.counters, clock.now(), cx)).await;
         }
         Ok(receivers)
     }
@@ -311,34 +335,6 @@ impl RunningServer {
         }
     }
 
-    /// The state of the server in numbers. It looks at every shard of the client table; once a second is no burden.
-    pub fn stats(&self) -> Stats {
-        let broker = &self.core.broker;
-        let (retained_messages, retained_bytes) = {
-            let tree = broker.retained.read();
-            (tree.count(), tree.bytes())
-        };
-        let counters = &broker.counters;
-        Stats {
-            connections: counters.connections(),
-            sessions: broker.clients.len(),
-            subscriptions: broker.subscription_count(),
-            retained_messages,
-            retained_bytes,
-            retained_unsaved: broker.unsaved.get().map_or(0, Unsaved::len),
-            retained_store_failures: counters.store_failures.get(),
-            queued_bytes: broker.queued_bytes(),
-            connected: counters.connected.get(),
-            refused: counters.refused.get(),
-            rejected: counters.rejected.get(),
-            messages_received: counters.received.get(),
-            messages_routed: counters.routed.get(),
-            messages_dropped: counters.dropped(),
-            messages_expired: counters.expired.get(),
-            violations: counters.violations.get(),
-        }
-    }
-
     /// Stops the server and returns when every task of a connection has ended and the retained messages are saved.
     ///
     /// No more connections are accepted; 5.0 clients are told 0x8B, and each connection has until the deadline to take
@@ -354,7 +350,7 @@ impl RunningServer {
         let mut ended = core.ended.lock().await;
         if tokio::time::timeout(deadline, ended.recv()).await.is_err() {
             tracing::warn!(
-                connections = core.broker.counters.connections(),
+                connections = core.broker.counters.connections.get(),
                 "the deadline has passed, cutting off"
             );
             core.order(CUT_OFF);
@@ -365,6 +361,7 @@ impl RunningServer {
         }
         tracing::info!("stopped");
         core.broker.events.announce(|| ServerEvent::Stopped);
+        core.broker.events.messages.announce(|| MessageEvent::Stopped);
     }
 }
 

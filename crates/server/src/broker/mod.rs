@@ -16,11 +16,12 @@ mod arena;
 #[cfg(feature = "bench-support")]
 pub mod bench_support;
 pub(crate) mod clients;
-mod counters;
+pub(crate) mod counters;
 mod generations;
 pub(crate) mod patience;
 pub(crate) mod publication;
 pub(crate) mod publish;
+pub(crate) mod record;
 pub(crate) mod retained;
 mod retaining;
 mod routes;
@@ -51,7 +52,7 @@ use self::retained::RetainedTree;
 use self::slot::ClientSlot;
 use self::subscriptions::{Subscriber, Subscriptions};
 use self::unsaved::Unsaved;
-use crate::events::Announcer;
+use crate::events::{DropCause, Events, ServerEvent};
 use crate::options::ServerOptions;
 
 /// What all connections of a server share.
@@ -66,7 +67,7 @@ pub(crate) struct Broker {
     pub(crate) unsaved: OnceLock<Unsaved>,
     pub(crate) alarms: Alarms,
     pub(crate) counters: Counters,
-    pub(crate) events: Announcer,
+    pub(crate) events: Events,
     /// The subscribers in this process, which have no client id.
     locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
     budget: Arc<Budget>,
@@ -89,7 +90,7 @@ impl Broker {
             unsaved: OnceLock::new(),
             alarms: Alarms::default(),
             counters: Counters::default(),
-            events: Announcer::new(),
+            events: Events::default(),
             next_key: AtomicUsize::new(1),
             retained_alarm: AtomicU64::new(u64::MAX),
         }
@@ -121,9 +122,30 @@ impl Broker {
         self.locals.lock().values().cloned().collect()
     }
 
-    /// How many subscriptions there are.
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.subscriptions.read().len()
+    /// How many subscriptions there are, and how many of them are shared.
+    pub(crate) fn subscription_counts(&self) -> (usize, usize) {
+        let index = self.subscriptions.read();
+        (index.len(), index.shared_len())
+    }
+
+    /// Counts messages that were lost to a client, or that it published in vain, and tells who listens. Not for use under
+    /// a lock.
+    #[cold]
+    pub(crate) fn count_lost(&self, slot: &ClientSlot, cause: DropCause, messages: u32) {
+        if messages > 0 {
+            slot.record.dropped.add(messages.into());
+            self.counters.add_dropped(cause, messages.into());
+            let client_id = slot.id();
+            self.events.announce(|| ServerEvent::Dropped { client_id: client_id.clone(), messages, cause });
+        }
+    }
+
+    /// How many messages wait in mailboxes. Looks at each.
+    pub(crate) fn queued_messages(&self) -> u64 {
+        self.clients.sum(|slot| {
+            let (once, queue) = slot.mailbox.load();
+            u64::from(once.messages) + u64::from(queue.messages)
+        })
     }
 
     /// How many bytes wait in mailboxes, roughly.

@@ -4,7 +4,7 @@
 //! message of the application are frames already. Relates to: [`Publisher`](super::publish::Publisher). Leaves out: who
 //! receives it.
 
-use gantline_protocol::{Frame, Head, Moment, Outbound, PublishRef, QoS, SubscriptionIds};
+use gantline_protocol::{Frame, Head, Message, Moment, Outbound, PublishRef, QoS, SubscriptionIds};
 
 /// A message on its way through the broker.
 #[derive(Debug)]
@@ -110,6 +110,13 @@ impl<'a> Publication<'a> {
             Source::Packet(packet) => Frame::from_publish(packet, topic),
             Source::Message(message) => message.frame.clone(),
         })
+    }
+
+    /// The message as an application sees it.
+    pub(crate) fn message(&mut self, now: Moment) -> Message {
+        let (qos, retain) = (self.qos, self.retain);
+        let outbound = self.outbound(qos, retain, None);
+        outbound.frame.to_message(qos, retain, outbound.remaining(now), &[])
     }
 
     /// The message for one receiver.

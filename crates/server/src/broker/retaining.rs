@@ -11,25 +11,29 @@
 
 use std::sync::atomic::Ordering;
 
-use gantline_protocol::Moment;
+use gantline_protocol::{Message, Moment, TopicName};
 
 use super::Broker;
 use super::alarms::{Alarm, FARTHEST_ALARM};
 use super::publication::Publication;
 use super::retained::Retained;
+use super::slot::ClientSlot;
+use crate::events::MessageEvent;
 
 impl Broker {
     /// Keeps a message for later subscribers, or clears the topic.
-    pub(super) fn retain(&self, publication: &mut Publication<'_>, now: Moment) {
+    pub(crate) fn retain(&self, publication: &mut Publication<'_>, by: Option<&ClientSlot>, now: Moment) {
         let topic = publication.topic;
         if publication.is_empty() {
             // [MQTT-3.3.1-6]
-            self.clear_retained(topic);
+            self.clear_retained(topic, by);
             return;
         }
+        let event = self.events.messages.is_heard().then(|| publication.message(now));
         let (qos, expires) = (publication.qos, publication.expires);
         let retained = Retained { frame: publication.frame().clone(), qos, expires };
-        let for_store = self.unsaved.get().map(|unsaved| (unsaved, retained.clone()));
+        let for_store =
+            self.unsaved.get().filter(|_| !is_own(topic)).map(|unsaved| (unsaved, retained.clone()));
         // Freed outside of the lock.
         let replaced = self.set_retained(topic, retained, now);
         if let Some((unsaved, retained)) = for_store
@@ -37,18 +41,39 @@ impl Broker {
         {
             unsaved.add(topic);
         }
+        if let Some(message) = event {
+            self.announce_retained(topic, by, Some(message));
+        }
     }
 
     /// Clears a topic; returns whether it had a message.
-    pub(crate) fn clear_retained(&self, topic: &str) -> bool {
+    pub(crate) fn clear_retained(&self, topic: &str, by: Option<&ClientSlot>) -> bool {
         // Freed outside of the lock.
         let removed = self.retained.write().clear(topic);
+        if removed.is_none() {
+            return false;
+        }
+        self.note_unsaved(topic);
+        if self.events.messages.is_heard() {
+            self.announce_retained(topic, by, None);
+        }
+        true
+    }
+
+    #[cold]
+    fn announce_retained(&self, topic: &str, by: Option<&ClientSlot>, message: Option<Message>) {
+        let Ok(topic) = TopicName::new(topic) else { return };
+        let client_id = by.map(|slot| slot.id().clone());
+        self.events.messages.announce(|| MessageEvent::RetainedChanged { client_id, topic, message });
+    }
+
+    /// The store is to be told of a topic, unless it is the server's own: that is not for later.
+    fn note_unsaved(&self, topic: &str) {
         if let Some(unsaved) = self.unsaved.get()
-            && removed.is_some()
+            && !is_own(topic)
         {
             unsaved.add(topic);
         }
-        removed.is_some()
     }
 
     /// Keeps or clears what the store has for a topic.
@@ -87,9 +112,7 @@ impl Broker {
         let next = tree.next_expiry();
         drop(tree);
         self.counters.expired.add(removed.len() as u64);
-        if let Some(unsaved) = self.unsaved.get() {
-            removed.iter().for_each(|gone| unsaved.add(gone.frame.topic()));
-        }
+        removed.iter().for_each(|gone| self.note_unsaved(gone.frame.topic()));
         self.expect_expiry(next, now);
     }
 
@@ -104,6 +127,12 @@ impl Broker {
             self.alarms.set(at, Alarm::Retained);
         }
     }
+}
+
+/// Whether a topic is one of those under which the server speaks of itself, which clients may not publish to.
+#[inline]
+pub(crate) fn is_own(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
 }
 
 /// Retained messages that are removed under one lock.

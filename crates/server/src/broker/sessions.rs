@@ -19,7 +19,7 @@ use super::publish::{After, deliver_shared};
 use super::session::ClientSession;
 use super::shared::Origin;
 use super::slot::{Claim, ClientSlot, Order, PendingWill, Profile, State};
-use crate::events::ServerEvent;
+use crate::events::{DropCause, ServerEvent};
 
 /// A session while it is lent, as the queue hands it out.
 #[derive(Debug)]
@@ -116,6 +116,11 @@ impl Broker {
             // [MQTT-3.1.2-4]
             self.end_session(slot, session, now);
         }
+        let continues = existed && !terms.clean_start;
+        if !continues {
+            slot.record.begin_session(now);
+            self.events.announce(|| ServerEvent::SessionStarted { client_id: slot.id().clone() });
+        }
         let has_properties = terms.limits.version.has_properties();
         let (epoch, relaid, left_will) = slot.with_state(|state| {
             let relaid = state.had_properties != has_properties;
@@ -133,13 +138,13 @@ impl Broker {
         slot.set_silence(u32::from(terms.limits.keep_alive) * 1500);
         slot.hear(now);
         self.set_alarm(slot, epoch, Due::KeepAlive, slot.given_up(), now);
-        if relaid && existed && !terms.clean_start {
+        if relaid && continues {
             self.outdate_routes_to(slot);
         }
         if let Some(will) = left_will {
             self.publish_message(&will.due_at(now), Some(slot), now);
         }
-        existed && !terms.clean_start
+        continues
     }
 
     /// Takes a session back that was lent. The session lives on for `expiry` seconds.
@@ -152,6 +157,9 @@ impl Broker {
         now: Moment,
     ) {
         let ends = ending != Ending::Unused && expiry == 0;
+        if ending != Ending::Unused {
+            slot.record.end_connection(now);
+        }
         if ends {
             self.end_session(slot, &mut session, now);
         }
@@ -190,10 +198,7 @@ impl Broker {
             let will_due = state.will.as_ref().map_or(Moment::NEVER, |will| will.due);
             (will, state.next_waker(), state.epoch, state.expires, will_due)
         });
-        if lost > 0 {
-            slot.count_dropped(lost);
-            self.counters.add_dropped(lost.into());
-        }
+        self.count_lost(slot, DropCause::QueueFull, lost);
         wake(next);
         if let Some(will) = will {
             self.publish_message(&will.due_at(now), Some(slot), now);
@@ -239,6 +244,7 @@ impl Broker {
         self.set_alarm(slot, epoch, Due::Expiry, later, now);
         if let Some(loan) = loan {
             tracing::debug!(client = %slot.id(), "the session has expired");
+            self.counters.sessions_expired.add(1);
             self.take_back(slot, loan.session, Ending::WithWill, 0, now);
         }
     }
@@ -261,6 +267,7 @@ impl Broker {
         let in_flight = ended.flows.outgoing().iter().filter_map(|entry| entry.message);
         let in_flight = in_flight.filter(|message| message.qos == QoS::AtLeastOnce);
         self.pass_on(in_flight.chain(&queued), now);
+        slot.record.end_session();
         self.events.announce(|| ServerEvent::SessionEnded { client_id: slot.id().clone() });
     }
 
@@ -276,7 +283,6 @@ impl Broker {
                 deliver_shared(self, &group, &mut publication, now, &mut after);
             }
         }
-        self.counters.add_dropped(after.take_dropped());
         after.wake();
     }
 }

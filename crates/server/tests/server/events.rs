@@ -23,6 +23,10 @@ async fn told(events: &mut ServerEvents) -> String {
             format!("{client_id} subscribed {filter} {:?}", options.maximum_qos)
         }
         Some(ServerEvent::Unsubscribed { client_id, filter }) => format!("{client_id} unsubscribed {filter}"),
+        Some(ServerEvent::SessionStarted { client_id }) => format!("{client_id} began"),
+        Some(ServerEvent::Dropped { client_id, messages, cause }) => {
+            format!("{client_id} lost {messages}: {cause:?}")
+        }
         Some(ServerEvent::SessionEnded { client_id }) => format!("{client_id} ended"),
         Some(ServerEvent::Stopped) => "stopped".into(),
         Some(ServerEvent::Missed(count)) => format!("missed {count}"),
@@ -55,6 +59,7 @@ async fn a_listener_is_told_of_clients_and_sessions_in_order() {
     settle().await;
     server.shutdown(std::time::Duration::from_secs(1)).await;
     for expected in [
+        "a began",
         "a came new",
         "a subscribed x AtLeastOnce",
         "a subscribed y/# ExactlyOnce",
@@ -85,9 +90,11 @@ async fn the_cause_of_an_end_is_told() {
     settle().await;
     drop((bad, kicked));
     for expected in [
+        "bad began",
         "bad came new",
         "bad went: violated",
         "bad ended",
+        "kicked began",
         "kicked came new",
         "kicked went: Kicked(QuotaExceeded)",
         "kicked ended",
