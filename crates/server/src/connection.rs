@@ -135,6 +135,7 @@ impl Connection {
             return Ok(false);
         }
         let (exchange, mut ended) = (&mut self.exchange, None);
+        exchange.begin();
         let turn = self.framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
             match exchange.receive(now, frame, out) {
                 Ok(()) => Turn::Continue,

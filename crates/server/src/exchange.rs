@@ -72,6 +72,8 @@ pub(crate) struct Exchange {
     /// The layout of what the client publishes.
     has_properties: bool,
     pub(crate) tally: Tally,
+    /// Whether somebody listened to what happens to messages when this turn began.
+    is_watched: bool,
     /// Of a client that named a method in CONNECT. It holds user code, so it is dropped last.
     authentication: Option<Box<Authentication>>,
 }
@@ -93,11 +95,17 @@ impl Exchange {
             publishes: false,
             has_properties,
             tally: Tally::default(),
+            is_watched: false,
             authentication,
         }
     }
 
     // ---- what comes ----
+
+    /// A turn begins.
+    pub(crate) fn begin(&mut self) {
+        self.is_watched = self.broker.events.messages.is_heard();
+    }
 
     /// Handles one packet.
     #[inline]
@@ -105,32 +113,34 @@ impl Exchange {
         if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) {
             return self.receive_publish(now, frame, out);
         }
-        match self.machine.receive(now, frame, out).map_err(End::Violated)? {
-            Received::Handled => {
+        // Matched in one go: what came is large, and need not be moved to be looked at.
+        match self.machine.receive(now, frame, out) {
+            Err(violation) => Err(End::Violated(violation)),
+            Ok(Received::Handled) => {
                 self.tally.pings += u16::from(frame.first() == Some(&PINGREQ));
                 Ok(())
             }
             // Moved out, so that what is dropped is known to be this variant.
-            Received::Acked(acked) => {
+            Ok(Received::Acked(acked)) => {
                 self.tally.unanswered += 1;
-                if self.broker.events.messages.is_heard() {
+                if self.is_watched {
                     self.announce_delivered(&acked);
                 }
                 drop(acked);
                 Ok(())
             }
-            Received::Subscribe(subscribe) => {
+            Ok(Received::Subscribe(subscribe)) => {
                 self.hand_over(now);
                 self.subscribe(subscribe, out);
                 Ok(())
             }
-            Received::Unsubscribe(unsubscribe) => {
+            Ok(Received::Unsubscribe(unsubscribe)) => {
                 self.hand_over(now);
                 self.unsubscribe(unsubscribe, out);
                 Ok(())
             }
-            Received::Disconnect(disconnect) => Err(self.leave(&disconnect)),
-            Received::Auth(auth) => {
+            Ok(Received::Disconnect(disconnect)) => Err(self.leave(&disconnect)),
+            Ok(Received::Auth(auth)) => {
                 self.tally.unanswered += 1;
                 match &mut self.authentication {
                     Some(authentication) => authentication.receive(auth).map_err(End::Violated),
@@ -141,7 +151,7 @@ impl Exchange {
                 }
             }
             // The machine of a server returns nothing else.
-            other => {
+            Ok(other) => {
                 debug_assert!(false, "{other:?}");
                 Ok(())
             }
@@ -150,8 +160,13 @@ impl Exchange {
 
     #[inline]
     fn receive_publish(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
-        let received = self.machine.receive_publish(now, frame, out).map_err(End::Violated)?;
-        let Some((packet, receipt)) = received else { return Ok(()) };
+        // Borrowed, as in `receive`.
+        let received = self.machine.receive_publish(now, frame, out);
+        let (packet, receipt) = match &received {
+            Ok(Some((packet, receipt))) => (packet, *receipt),
+            Ok(None) => return Ok(()),
+            Err(violation) => return Err(End::Violated(*violation)),
+        };
         self.tally.receive(receipt.delivery().qos(), frame.len());
         let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
             self.broker.count_lost(&self.slot, DropCause::TopicRefused, 1);
@@ -166,11 +181,9 @@ impl Exchange {
                 }
             };
             self.publishes = true;
-            let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
-            if self.broker.events.messages.is_heard() {
-                let client_id = self.slot.id().clone();
-                let message = publication.message(now);
-                self.broker.events.messages.announce(|| MessageEvent::Received { client_id, message });
+            let mut publication = Publication::of_packet(packet, frame, self.has_properties, now);
+            if self.is_watched {
+                announce_received(&self.broker, &self.slot, &mut publication, now);
             }
             match publisher.publish(&self.broker, &mut publication, now) {
                 0 => ReasonCode::NoMatchingSubscribers,
@@ -353,19 +366,33 @@ impl Exchange {
         }
         self.tally.send(QoS::AtMostOnce, sent);
         let mut back = Vec::new();
+        // Counted beforehand, because that is cheaper than to remember the QoS of what is handed over.
+        let (mut total, mut exactly_once) = (taken.queue.len() as u32, 0);
         for message in taken.queue.drain(..) {
+            exactly_once += is_exactly_once(&message);
             if message.is_expired(now) {
+                total -= 1;
+                exactly_once -= is_exactly_once(&message);
                 expired += 1;
                 continue;
             }
-            let qos = message.qos;
             match self.machine.publish(now, message, out) {
-                Ok(()) => self.tally.send(qos, 1),
-                Err(NotSent::NoQuota(message)) => back.push(message),
+                Ok(()) => {}
+                Err(NotSent::NoQuota(message)) => {
+                    total -= 1;
+                    exactly_once -= is_exactly_once(&message);
+                    back.push(message);
+                }
                 // [MQTT-3.1.2-25]: as if it had been sent.
-                Err(_) => refused += 1,
+                Err(not_sent) => {
+                    total -= 1;
+                    exactly_once -= is_exactly_once(&not_sent.into_message());
+                    refused += 1;
+                }
             }
         }
+        self.tally.send(QoS::AtLeastOnce, total - exactly_once);
+        self.tally.send(QoS::ExactlyOnce, exactly_once);
         if !back.is_empty() {
             self.slot.mailbox.put_back(back.into_iter());
         }
@@ -452,6 +479,18 @@ impl Exchange {
         self.machine.session_mut().ends(ending);
         speaks
     }
+}
+
+#[inline]
+fn is_exactly_once(message: &Outbound) -> u32 {
+    u32::from(message.qos == QoS::ExactlyOnce)
+}
+
+#[cold]
+fn announce_received(broker: &Broker, slot: &ClientSlot, publication: &mut Publication<'_>, now: Moment) {
+    let client_id = slot.id().clone();
+    let message = publication.message(now);
+    broker.events.messages.announce(|| MessageEvent::Received { client_id, message });
 }
 
 #[inline]
