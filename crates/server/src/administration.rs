@@ -257,8 +257,7 @@ impl RunningServer {
         self.check(message)?;
         let now = self.core.clock.now();
         let outbound = Outbound::new(message, now);
-        self.core.broker.retain(&mut Publication::of_message(&outbound), None, now);
-        Ok(())
+        Ok(self.core.broker.retain(&mut Publication::of_message(&outbound), None, now)?)
     }
 
     /// The retained messages that a filter matches, in the order of their topics.

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::{Moment, ServerConnection};
-use gantline_transport::{Clock, Framed, FramedError, Taken, Turn, Want};
+use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -26,6 +26,7 @@ use crate::claim::SessionLease;
 use crate::events::ServerEvent;
 use crate::exchange::{End, Exchange};
 use crate::hold::{Hold, HoldCredit};
+use crate::rate::Rate;
 
 /// A connection whose client was accepted.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     clock: Clock,
     hold: Option<Box<Hold>>,
     credit: HoldCredit,
+    /// There if the client may not send as fast as it can.
+    rate: Option<Box<Rate>>,
     /// How long the output was when something from the mailbox or a replay was last added. Unless it is 0, that is not
     /// written yet, and nothing more is taken.
     unwritten: usize,
@@ -55,12 +58,14 @@ impl Connection {
     ) -> Self {
         let exchange = Exchange::new(admission.broker(), machine, authentication);
         let unwritten = framed.pending_out();
+        let rate = Rate::new(&exchange.broker.options, clock.now());
         Self {
             framed,
             exchange,
             clock,
             hold: None,
             credit: HoldCredit::default(),
+            rate,
             unwritten,
             replay_is_next: false,
             stopping: false,
@@ -134,17 +139,21 @@ impl Connection {
         if !self.may_read() {
             return Ok(false);
         }
-        let (exchange, mut ended) = (&mut self.exchange, None);
+        let Self { framed, exchange, rate, .. } = self;
         exchange.begin();
-        let turn = self.framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
-            match exchange.receive(now, frame, out) {
-                Ok(()) => Turn::Continue,
-                Err(end) => {
-                    ended = Some(end);
-                    Turn::Stop
+        // Two calls, so that where there is no rate nothing asks for one.
+        let (turn, ended) = match rate {
+            None => read_frames(framed, exchange, now, cx, |_| Turn::Continue),
+            Some(rate) => {
+                if !rate.may_read(now, cx, &exchange.broker.counters) {
+                    // It is us who keep silent, so the client is not given up for that.
+                    exchange.machine.note_received(now);
+                    exchange.slot.hear(now);
+                    return Ok(false);
                 }
+                read_frames(framed, exchange, now, cx, |frame| rate.take(frame))
             }
-        });
+        };
         if let Poll::Ready(Ok(turn)) = &turn {
             exchange.tally.came(turn.frames, turn.bytes);
         }
@@ -284,6 +293,27 @@ impl Connection {
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
     }
+}
+
+/// Reads once and handles what is whole, as long as `more` says so. Returns why the connection ends, if it does.
+fn read_frames(
+    framed: &mut Framed,
+    exchange: &mut Exchange,
+    now: Moment,
+    cx: &mut Context<'_>,
+    mut more: impl FnMut(&[u8]) -> Turn,
+) -> (Poll<Result<ReadTurn, FramedError>>, Option<End>) {
+    let mut ended = None;
+    let turn = framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
+        match exchange.receive(now, frame, out) {
+            Ok(()) => more(frame),
+            Err(end) => {
+                ended = Some(end);
+                Turn::Stop
+            }
+        }
+    });
+    (turn, ended)
 }
 
 /// The future of a connection. Written by hand, because that of an `async fn` would hold the connection twice.

@@ -6,6 +6,7 @@
 use gantline_protocol::EncodeError;
 use gantline_transport::{AddressError, TransportError};
 
+use crate::broker::retaining::NoRoom;
 use crate::retained_store::StoreError;
 
 /// Why a server did not start. Nothing is left running.
@@ -36,7 +37,18 @@ pub enum PublishError {
     /// The message holds something that MQTT cannot carry.
     #[error("the message cannot be sent: {0}")]
     Invalid(#[from] EncodeError),
+    /// It is to be retained, and there are as many retained messages as there may be, or they are as large: raise
+    /// [`max_retained_messages`](crate::ServerOptions::max_retained_messages) or
+    /// [`max_retained_bytes`](crate::ServerOptions::max_retained_bytes), or clear some. Nobody has got it.
+    #[error("there is no room for another retained message")]
+    RetainedFull,
     /// The server has been shut down.
     #[error("the server has been shut down")]
     Stopped,
+}
+
+impl From<NoRoom> for PublishError {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::RetainedFull
+    }
 }

@@ -22,6 +22,7 @@ use crate::broker::counters::Tally;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
 use crate::broker::retained::{Page, Retained};
+use crate::broker::retaining::NoRoom;
 use crate::broker::session::Replay;
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
@@ -168,9 +169,9 @@ impl Exchange {
             Err(violation) => return Err(End::Violated(*violation)),
         };
         self.tally.receive(receipt.delivery().qos(), frame.len());
-        let reason = if is_too_deep(packet.topic, self.broker.options.max_topic_levels) {
+        let reason = if let Some(reason) = self.broker.topic_bounds.refusal(packet.topic) {
             self.broker.count_lost(&self.slot, DropCause::TopicRefused, 1);
-            ReasonCode::TopicNameInvalid
+            reason
         } else {
             let publisher = match &mut self.publisher {
                 Some(publisher) => publisher,
@@ -186,10 +187,14 @@ impl Exchange {
                 announce_received(&self.broker, &self.slot, &mut publication, now);
             }
             match publisher.publish(&self.broker, &mut publication, now) {
-                0 => ReasonCode::NoMatchingSubscribers,
-                receivers => {
+                Ok(0) => ReasonCode::NoMatchingSubscribers,
+                Ok(receivers) => {
                     self.tally.routed += receivers as u32;
                     ReasonCode::Success
+                }
+                Err(NoRoom) => {
+                    self.broker.count_lost(&self.slot, DropCause::RetainedFull, 1);
+                    ReasonCode::QuotaExceeded
                 }
             }
         };
@@ -249,7 +254,12 @@ impl Exchange {
                 options.no_local = !filter.is_shared();
                 options.retain_as_published = true;
             }
-            let replaced = self.broker.subscribe(&self.slot, &filter, options, id);
+            let most = self.broker.options.max_subscriptions_per_client;
+            let Ok(replaced) = self.broker.subscribe_within(&self.slot, &filter, options, id, most) else {
+                self.broker.counters.subscriptions_refused.add(1);
+                reasons.push(ReasonCode::QuotaExceeded);
+                continue;
+            };
             self.broker.events.announce(|| ServerEvent::Subscribed {
                 client_id: self.slot.id().clone(),
                 filter: filter.clone(),
@@ -282,7 +292,7 @@ impl Exchange {
         if filter.has_wildcard() && !limits.wildcard_subscriptions_available {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
         }
-        if is_too_deep(filter.pattern(), self.broker.options.max_topic_levels) {
+        if self.broker.topic_bounds.are_exceeded(filter.pattern()) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         Ok(())
@@ -491,13 +501,6 @@ fn announce_received(broker: &Broker, slot: &ClientSlot, publication: &mut Publi
     let client_id = slot.id().clone();
     let message = publication.message(now);
     broker.events.messages.announce(|| MessageEvent::Received { client_id, message });
-}
-
-#[inline]
-fn is_too_deep(topic: &str, most: u16) -> bool {
-    // A level takes a byte at least, but for the last.
-    topic.len() >= usize::from(most)
-        && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
 }
 
 /// The first byte of a PINGREQ.

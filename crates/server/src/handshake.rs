@@ -31,14 +31,14 @@ use crate::validation::{ConnectionRequest, Refusal, Verdict, validate, without_w
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
 pub(crate) async fn serve(
     stream: Stream,
-    admission: Admission,
+    mut admission: Admission,
     clock: Clock,
     mut stopping: watch::Receiver<bool>,
 ) {
     let broker = admission.broker();
     let peer = Arc::clone(stream.info());
-    let shaken =
-        timeout(broker.options.connect_timeout, shake_hands(&broker, stream, admission.exceeds, clock));
+    let shaken = shake_hands(&broker, stream, &mut admission, clock);
+    let shaken = timeout(broker.options.connect_timeout, shaken);
     let connection = tokio::select! {
         shaken = shaken => shaken,
         _ = stopping.wait_for(|stops| *stops) => return,
@@ -124,12 +124,13 @@ enum Refused {
 async fn shake_hands(
     broker: &Arc<Broker>,
     stream: Stream,
-    exceeds: bool,
+    admission: &mut Admission,
     clock: Clock,
 ) -> Result<Accepted, Refused> {
     let options = &broker.options;
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
     let stream = stream.handshake().await.map_err(Refused::WithoutHandshake)?;
+    admission.comes_from(stream.info());
     let mut framed = Framed::new(stream, largest);
     let mut frame = Vec::new();
     framed.next_frame(&mut frame).await.map_err(|error| match error {
@@ -155,7 +156,7 @@ async fn shake_hands(
     broker.counters.received.packets.add(1);
     broker.counters.received.bytes.add(bytes);
     let version = connect.version;
-    let identified = if exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
+    let identified = if admission.exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
     let judged = match identified {
         Ok(id) => judge(broker, &connect, id, framed.info()).await,
         Err(reason) => Err(Refusal::boxed(reason)),
@@ -181,6 +182,11 @@ async fn shake_hands(
         }
         Err(Unauthenticated::Left) => return Err(Refused::Left),
     };
+    if broker.has_no_room_for(&id) {
+        broker.counters.refused_sessions.add(1);
+        let refusal = Refusal::new(ReasonCode::QuotaExceeded);
+        return Err(refuse(refusal, version, largest_for(&connect), framed));
+    }
     limits.describe(&offer, &connect, &mut connack.properties);
     if connect.client_id.is_empty() && version.has_properties() {
         connack.properties.assigned_client_identifier = Some(id.as_str().to_owned());
@@ -374,8 +380,8 @@ async fn judge<'a>(
         if will.retain && !offer.retain_available {
             return Err(Refusal::boxed(ReasonCode::RetainNotSupported));
         }
-        if will.topic.levels().count() > usize::from(options.max_topic_levels) {
-            return Err(Refusal::boxed(ReasonCode::TopicNameInvalid));
+        if let Some(reason) = broker.topic_bounds.refusal(will.topic.as_str()) {
+            return Err(Refusal::boxed(reason));
         }
     }
     Ok(Judged { id, offer, told, items })

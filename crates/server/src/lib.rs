@@ -40,9 +40,11 @@ mod memory;
 mod metrics;
 mod options;
 mod persistence;
+mod rate;
 mod retained_store;
 mod server;
 mod session_items;
+mod sys;
 mod timekeeper;
 mod validation;
 

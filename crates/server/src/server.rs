@@ -36,6 +36,7 @@ use crate::local::LocalSubscription;
 use crate::options::ServerOptions;
 use crate::persistence::{self, Persistence};
 use crate::retained_store::RetainedStore;
+use crate::sys;
 use crate::timekeeper::keep_time;
 use crate::validation::ConnectionValidator;
 
@@ -192,11 +193,16 @@ impl Server {
             stopping: watch::Sender::new(false),
             alive: Mutex::new(Some(alive)),
             ended: tokio::sync::Mutex::new(ended),
-            timekeeper: Mutex::new(None),
+            keepers: Mutex::default(),
             layers,
         });
-        let timekeeper = tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock));
-        *core.timekeeper.lock() = Some(timekeeper.abort_handle());
+        let mut keepers = vec![tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock)).abort_handle()];
+        let interval = core.broker.options.sys_interval;
+        if !interval.is_zero() {
+            let numbers = sys::publish_numbers(Arc::clone(&core.broker), core.clock, interval);
+            keepers.push(tokio::spawn(numbers).abort_handle());
+        }
+        *core.keepers.lock() = keepers;
         for listener in listeners {
             tracing::info!(address = %listener.local_address(), "listening");
             if let Some(door) = core.door() {
@@ -257,7 +263,7 @@ impl RunningServer {
     ///
     /// # Errors
     ///
-    /// The message cannot be expressed, or the server is shut down.
+    /// The message cannot be expressed, it is to be retained and there is no room for it, or the server is shut down.
     pub async fn publish(&self, message: Message) -> Result<usize, PublishError> {
         self.publish_from(None, &message).await
     }
@@ -291,7 +297,7 @@ impl RunningServer {
             let now = clock.now();
             let outbound = Outbound::new(message, now);
             let mut publisher = Publisher::new(sender);
-            let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now);
+            let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now)?;
             publisher.settle(broker, now);
             publisher.after.wake();
             (receivers, std::mem::take(&mut publisher.after.filled))
@@ -375,7 +381,8 @@ pub(crate) struct Core {
     /// Held by every task that has to end before the server has stopped; `None` once it stops.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
-    timekeeper: Mutex<Option<AbortHandle>>,
+    /// Tasks that do not end by themselves.
+    keepers: Mutex<Vec<AbortHandle>>,
     persistence: Option<Persistence>,
     pub(crate) layers: Layers,
 }
@@ -418,9 +425,7 @@ impl Drop for Core {
         self.order(Order::Shutdown);
         // There is nobody who could set a deadline.
         self.order(CUT_OFF);
-        if let Some(timekeeper) = self.timekeeper.lock().take() {
-            timekeeper.abort();
-        }
+        self.keepers.lock().iter().for_each(AbortHandle::abort);
     }
 }
 

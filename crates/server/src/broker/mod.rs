@@ -15,6 +15,7 @@ pub(crate) mod alarms;
 mod arena;
 #[cfg(feature = "bench-support")]
 pub mod bench_support;
+pub(crate) mod bounds;
 pub(crate) mod clients;
 pub(crate) mod counters;
 mod generations;
@@ -23,7 +24,7 @@ pub(crate) mod publication;
 pub(crate) mod publish;
 pub(crate) mod record;
 pub(crate) mod retained;
-mod retaining;
+pub(crate) mod retaining;
 mod routes;
 pub(crate) mod session;
 pub(crate) mod sessions;
@@ -45,6 +46,7 @@ use gantline_transport::sync::Mutex;
 use parking_lot::RwLock;
 
 use self::alarms::Alarms;
+use self::bounds::{Addresses, TopicBounds};
 use self::clients::Clients;
 use self::counters::Counters;
 use self::generations::Generations;
@@ -70,6 +72,8 @@ pub(crate) struct Broker {
     pub(crate) events: Events,
     /// The subscribers in this process, which have no client id.
     locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
+    pub(crate) topic_bounds: TopicBounds,
+    pub(crate) addresses: Addresses,
     budget: Arc<Budget>,
     next_key: AtomicUsize,
     /// For when the alarm about retained messages is set, in milliseconds; the greatest number if it is not.
@@ -81,6 +85,8 @@ impl Broker {
     pub(crate) fn new(options: ServerOptions) -> Self {
         Self {
             budget: Arc::new(Budget::new(options.memory_budget)),
+            topic_bounds: TopicBounds::new(&options),
+            addresses: Addresses::default(),
             options,
             clients: Clients::default(),
             locals: Mutex::default(),

@@ -23,7 +23,7 @@ use gantline_transport::Pushed;
 
 use super::Broker;
 use super::publication::Publication;
-use super::retaining::is_own;
+use super::retaining::{NoRoom, is_own};
 use super::routes::{Route, Routes};
 use super::shared::{Origin, ShareGroup};
 use super::slot::{ClientSlot, Profile};
@@ -73,16 +73,20 @@ impl Publisher {
 
     /// Keeps the message if it is to be retained, and hands it to all who have subscribed to its topic, at the latest
     /// with the next [`settle`](Self::settle). Returns how many receivers there are.
+    ///
+    /// # Errors
+    ///
+    /// It is to be retained, and there is no room for it. Then nobody gets it.
     #[inline]
     pub(crate) fn publish(
         &mut self,
         broker: &Broker,
         publication: &mut Publication<'_>,
         now: Moment,
-    ) -> usize {
+    ) -> Result<usize, NoRoom> {
         if publication.retain {
             // Before it is handed to anybody: a replay must not be older than a live message.
-            broker.retain(publication, self.slot.as_deref(), now);
+            broker.retain(publication, self.slot.as_deref(), now)?;
         }
         let position = match self.routes.find(publication.topic, &broker.generations) {
             Some(position) => position,
@@ -93,7 +97,7 @@ impl Publisher {
         let receivers = route.targets.len() + route.groups.len();
         if receivers == 0 {
             self.not_consumed(broker, publication, now);
-            return 0;
+            return Ok(0);
         }
         if !run.takes(route, publication) {
             run.hand_over(broker, routes, now, after);
@@ -101,7 +105,7 @@ impl Publisher {
             if receivers == 0 {
                 self.not_consumed(broker, publication, now);
             }
-            return receivers;
+            return Ok(receivers);
         }
         if run.is_empty() || run.route != position {
             run.hand_over(broker, routes, now, after);
@@ -111,7 +115,7 @@ impl Publisher {
             run.route = position;
         }
         run.add(route, publication);
-        receivers
+        Ok(receivers)
     }
 
     /// Hands over what is still in the run. To be followed by [`After::wake`] when no lock is held.
@@ -448,7 +452,13 @@ impl Broker {
         now: Moment,
     ) {
         let mut publisher = Publisher::new(publisher);
-        publisher.publish(self, &mut Publication::of_message(message), now);
+        if let Err(NoRoom) = publisher.publish(self, &mut Publication::of_message(message), now) {
+            self.counters.add_dropped(DropCause::RetainedFull, 1);
+            tracing::warn!(
+                topic = message.frame.topic(),
+                "there is no room to retain a message; it is dropped"
+            );
+        }
         publisher.settle(self, now);
         publisher.after.wake();
     }

@@ -15,8 +15,10 @@ mod connect;
 mod events;
 mod inflight;
 mod keep_alive;
+mod limits;
 mod listening;
 mod local;
+mod metrics;
 mod peer;
 mod publish;
 mod retained;
@@ -27,6 +29,7 @@ mod shared;
 mod shutdown;
 mod slow;
 mod subscribe;
+mod sys;
 mod takeover;
 #[cfg(feature = "tls")]
 mod tls;

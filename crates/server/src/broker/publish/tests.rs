@@ -75,7 +75,7 @@ fn broker() -> Broker {
 
 fn publish(publisher: &mut Publisher, broker: &Broker, topic: &str, payload: &str, qos: QoS) -> usize {
     let message = Outbound::new(&Message::new(topic, payload.to_owned()).unwrap().qos(qos), NOW);
-    publisher.publish(broker, &mut Publication::of_message(&message), NOW)
+    publisher.publish(broker, &mut Publication::of_message(&message), NOW).unwrap()
 }
 
 fn settle(publisher: &mut Publisher, broker: &Broker) {
@@ -169,7 +169,7 @@ fn retained_messages_keep_their_place_in_a_run_and_the_flag_for_those_who_want_i
         for (number, retain) in [false, true, true, false].into_iter().enumerate() {
             let message = Message::new("t", number.to_string()).unwrap().qos(QoS::AtMostOnce).retain(retain);
             let outbound = Outbound::new(&message, NOW);
-            publisher.publish(&broker, &mut Publication::of_message(&outbound), NOW);
+            publisher.publish(&broker, &mut Publication::of_message(&outbound), NOW).unwrap();
         }
         settle(&mut publisher, &broker);
         let (mut out, mut taken) = (Vec::new(), Taken::default());
