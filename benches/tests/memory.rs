@@ -77,7 +77,7 @@ fn an_idle_connection_stays_within_its_bound() {
     let bytes = bytes_each(clients, || {
         sockets.extend(connect(&runtime, &server, &address, clients));
     });
-    within("an idle connection over TCP", bytes, 1_920);
+    within("an idle connection over TCP", bytes, 2_048);
 }
 
 #[test]

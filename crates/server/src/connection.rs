@@ -109,6 +109,12 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = self.clock.now();
+        let polled = self.take_turns(now, cx);
+        self.exchange.account(now);
+        polled
+    }
+
+    fn take_turns(&mut self, now: Moment, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
             match self.turn(now, cx) {
                 Ok(true) => {}
@@ -130,7 +136,7 @@ impl Connection {
         let has_room = self.unwritten == 0;
         busy |= self.take(now, cx)?;
         busy |= has_room && self.replay(now);
-        busy |= self.write(now, cx)?;
+        busy |= self.write(cx)?;
         Ok(busy)
     }
 
@@ -234,7 +240,7 @@ impl Connection {
                 *replay_is_next |= !taken.queue.is_empty();
                 exchange.send(now, &mut taken, framed);
                 *unwritten = framed.pending_out();
-                exchange.tally.sent_bytes += (*unwritten - before) as u32;
+                exchange.tally.send_bytes(*unwritten - before);
             }
             asleep
         };
@@ -275,7 +281,7 @@ impl Connection {
         if replayed {
             self.replay_is_next = false;
             self.unwritten = self.framed.pending_out();
-            self.exchange.tally.sent_bytes += (self.unwritten - before) as u32;
+            self.exchange.tally.send_bytes(self.unwritten - before);
         }
         replayed
     }
@@ -284,10 +290,10 @@ impl Connection {
         self.exchange.machine.session().has_replay() && !self.stopping
     }
 
-    fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let before = self.framed.pending_out();
         let flushed = self.framed.poll_flush(cx);
-        self.exchange.settle_sent(before - self.framed.pending_out(), now);
+        self.exchange.tally.write(before - self.framed.pending_out());
         let Poll::Ready(written) = flushed else { return Ok(false) };
         let written = written.map_err(|_| End::Lost)?;
         // Reading, the mailbox and a replay may have waited for this.

@@ -169,8 +169,9 @@ impl Exchange {
             Err(violation) => return Err(End::Violated(*violation)),
         };
         self.tally.receive(receipt.delivery().qos(), frame.len());
-        let reason = if let Some(reason) = self.broker.topic_bounds.refusal(packet.topic) {
-            self.broker.count_lost(&self.slot, DropCause::TopicRefused, 1);
+        let reason = if self.broker.topic_bounds.are_in_doubt(packet.topic)
+            && let Some(reason) = refuse_topic(&self.broker, &self.slot, packet.topic)
+        {
             reason
         } else {
             let publisher = match &mut self.publisher {
@@ -192,10 +193,7 @@ impl Exchange {
                     self.tally.routed += receivers as u32;
                     ReasonCode::Success
                 }
-                Err(NoRoom) => {
-                    self.broker.count_lost(&self.slot, DropCause::RetainedFull, 1);
-                    ReasonCode::QuotaExceeded
-                }
+                Err(NoRoom) => refuse_retained(&self.broker, &self.slot),
             }
         };
         match &mut self.held {
@@ -209,7 +207,6 @@ impl Exchange {
     /// Hands over what was published in this turn. Whoever gets it is woken later: see [`After`](crate::broker::publish::After).
     pub(crate) fn settle(&mut self, now: Moment) {
         self.hand_over(now);
-        self.tally.settle_received(&self.broker.counters, &self.slot.record, now);
     }
 
     fn hand_over(&mut self, now: Moment) {
@@ -350,10 +347,10 @@ impl Exchange {
 
     // ---- what goes ----
 
-    /// So many bytes were written.
-    pub(crate) fn settle_sent(&mut self, bytes: usize, now: Moment) {
+    /// Adds what was counted to the sums.
+    pub(crate) fn account(&mut self, now: Moment) {
         let record = &self.slot.record;
-        self.tally.settle_sent(bytes, &self.broker.counters, record, now);
+        self.tally.settle(&self.broker.counters, record, now);
         record.set_inflight(self.machine.inflight());
     }
 
@@ -377,9 +374,9 @@ impl Exchange {
         self.tally.send(QoS::AtMostOnce, sent);
         let mut back = Vec::new();
         // Counted beforehand, because that is cheaper than to remember the QoS of what is handed over.
-        let (mut total, mut exactly_once) = (taken.queue.len() as u32, 0);
+        let (mut total, mut exactly_once) =
+            (taken.queue.len() as u32, taken.queue.iter().map(is_exactly_once).sum::<u32>());
         for message in taken.queue.drain(..) {
-            exactly_once += is_exactly_once(&message);
             if message.is_expired(now) {
                 total -= 1;
                 exactly_once -= is_exactly_once(&message);
@@ -494,6 +491,20 @@ impl Exchange {
 #[inline]
 fn is_exactly_once(message: &Outbound) -> u32 {
     u32::from(message.qos == QoS::ExactlyOnce)
+}
+
+/// Why the topic of a message is refused, if it is; then the message is counted as lost.
+#[cold]
+fn refuse_topic(broker: &Broker, slot: &ClientSlot, topic: &str) -> Option<ReasonCode> {
+    let reason = broker.topic_bounds.refusal(topic)?;
+    broker.count_lost(slot, DropCause::TopicRefused, 1);
+    Some(reason)
+}
+
+#[cold]
+fn refuse_retained(broker: &Broker, slot: &ClientSlot) -> ReasonCode {
+    broker.count_lost(slot, DropCause::RetainedFull, 1);
+    ReasonCode::QuotaExceeded
 }
 
 #[cold]

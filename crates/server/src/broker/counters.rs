@@ -65,6 +65,17 @@ pub(crate) struct Traffic {
     pub(crate) bytes: Counter,
 }
 
+impl Traffic {
+    /// Counts PUBLISH packets by QoS; returns how many they are.
+    fn add_messages(&self, by_qos: [u32; 3]) -> u64 {
+        let [once, at_least_once, exactly_once] = by_qos.map(u64::from);
+        self.messages[0].add(once);
+        self.messages[1].add(at_least_once);
+        self.messages[2].add(exactly_once);
+        once + at_least_once + exactly_once
+    }
+}
+
 /// A sum that only grows. It orders nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -115,7 +126,8 @@ impl Level {
     }
 }
 
-/// What one connection has counted since it last added it to the sums of its client and of the server.
+/// What one connection has counted since it last added it to the sums of its client and of the server, which it does
+/// before it waits and after eight turns.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// PUBLISH packets that came, by QoS. A turn has 256 packets at most.
@@ -133,8 +145,9 @@ pub(crate) struct Tally {
     pub(crate) routed: u32,
     /// PUBLISH packets that were sent, by QoS.
     sent: [u32; 3],
-    /// What they measured, in bytes.
-    pub(crate) sent_bytes: u32,
+    /// What they measured, in bytes, and what was written in all.
+    sent_bytes: u32,
+    written: u32,
 }
 
 impl Tally {
@@ -142,39 +155,52 @@ impl Tally {
     #[inline]
     pub(crate) fn receive(&mut self, qos: QoS, bytes: usize) {
         self.received[qos as usize] += 1;
-        self.publish_bytes += bytes as u32;
+        self.publish_bytes = self.publish_bytes.wrapping_add(bytes as u32);
     }
 
     /// So many packets came, those that [`receive`](Self::receive) was told of included, in so many bytes.
     pub(crate) fn came(&mut self, packets: u32, bytes: usize) {
         self.packets += packets as u16;
-        self.bytes += bytes as u32;
+        self.bytes = self.bytes.wrapping_add(bytes as u32);
     }
 
     /// So many PUBLISH were sent.
-    #[inline]
     pub(crate) fn send(&mut self, qos: QoS, count: u32) {
         self.sent[qos as usize] += count;
     }
 
-    /// Adds what came to the sums.
-    pub(crate) fn settle_received(&mut self, counters: &Counters, record: &Record, now: Moment) {
-        if self.bytes == 0 && self.packets == 0 {
-            return;
+    /// The PUBLISH that were sent measured so many bytes.
+    pub(crate) fn send_bytes(&mut self, bytes: usize) {
+        self.sent_bytes = self.sent_bytes.wrapping_add(bytes as u32);
+    }
+
+    /// So many bytes were written.
+    pub(crate) fn write(&mut self, bytes: usize) {
+        self.written = self.written.wrapping_add(bytes as u32);
+    }
+
+    /// Adds everything to the sums.
+    pub(crate) fn settle(&mut self, counters: &Counters, record: &Record, now: Moment) {
+        if self.packets > 0 || self.bytes > 0 {
+            self.settle_received(counters, record, now);
         }
+        if self.written > 0 {
+            self.settle_sent(counters, record, now);
+        }
+    }
+
+    fn settle_received(&mut self, counters: &Counters, record: &Record, now: Moment) {
         let (packets, bytes) = (u64::from(take(&mut self.packets)), u64::from(take(&mut self.bytes)));
         let received = take(&mut self.received);
         // Every packet is answered by one, but for these.
         let answers = packets.saturating_sub(u64::from(received[0]) + u64::from(take(&mut self.unanswered)));
-        for (sum, count) in counters.received.messages.iter().zip(received) {
-            sum.add(count.into());
-        }
+        let messages = counters.received.add_messages(received.map(u32::from));
         counters.received.publish_bytes.add(take(&mut self.publish_bytes).into());
         counters.received.packets.add(packets);
         counters.received.bytes.add(bytes);
         counters.routed.add(take(&mut self.routed).into());
         counters.sent.packets.add(answers);
-        record.received.messages.add(received.into_iter().map(u64::from).sum());
+        record.received.messages.add(messages);
         record.received.packets.add(packets);
         record.received.bytes.add(bytes);
         record.sent.packets.add(answers);
@@ -183,22 +209,15 @@ impl Tally {
         }
     }
 
-    /// Adds what was sent to the sums: so many bytes were written.
-    pub(crate) fn settle_sent(&mut self, bytes: usize, counters: &Counters, record: &Record, now: Moment) {
-        if bytes == 0 && self.sent == [0; 3] {
-            return;
-        }
-        let sent = take(&mut self.sent);
-        let messages = sent.into_iter().map(u64::from).sum();
-        for (sum, count) in counters.sent.messages.iter().zip(sent) {
-            sum.add(count.into());
-        }
+    fn settle_sent(&mut self, counters: &Counters, record: &Record, now: Moment) {
+        let bytes = u64::from(take(&mut self.written));
+        let messages = counters.sent.add_messages(take(&mut self.sent));
         counters.sent.publish_bytes.add(take(&mut self.sent_bytes).into());
         counters.sent.packets.add(messages);
-        counters.sent.bytes.add(bytes as u64);
+        counters.sent.bytes.add(bytes);
         record.sent.messages.add(messages);
         record.sent.packets.add(messages);
-        record.sent.bytes.add(bytes as u64);
+        record.sent.bytes.add(bytes);
         record.note_sent(now);
     }
 }
