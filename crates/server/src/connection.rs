@@ -98,8 +98,10 @@ impl Connection {
             cause: end.cause(),
         });
         match end {
-            End::Violated(violation) => tracing::info!(%client, %peer, %violation, "disconnected"),
-            end => tracing::debug!(%client, %peer, ?end, "disconnected"),
+            End::Violated(violation) => {
+                tracing::info!(name: "client.disconnected", %client, %peer, %violation, "disconnected")
+            }
+            end => tracing::debug!(name: "client.disconnected", %client, %peer, ?end, "disconnected"),
         }
         if exchange.end(end, framed.out()) {
             let timeout = exchange.broker.options.close_timeout;
@@ -109,11 +111,23 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = self.clock.now();
-        let polled = self.take_turns(now, cx);
+        let polled = if tracing::level_enabled!(tracing::Level::TRACE) {
+            self.span().in_scope(|| self.take_turns(now, cx))
+        } else {
+            self.take_turns(now, cx)
+        };
         self.exchange.account(now);
         polled
     }
 
+    /// What encloses the work of one wake-up, user code included.
+    #[cold]
+    fn span(&self) -> tracing::Span {
+        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
+        tracing::trace_span!("client.turn", %client, %peer)
+    }
+
+    #[inline(never)]
     fn take_turns(&mut self, now: Moment, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
             match self.turn(now, cx) {
@@ -151,7 +165,7 @@ impl Connection {
         let (turn, ended) = match rate {
             None => read_frames(framed, exchange, now, cx, |_| Turn::Continue),
             Some(rate) => {
-                if !rate.may_read(now, cx, &exchange.broker.counters) {
+                if !rate.may_read(now, cx, &exchange.broker.counters, exchange.slot.id()) {
                     // It is us who keep silent, so the client is not given up for that.
                     exchange.machine.note_received(now);
                     exchange.slot.hear(now);

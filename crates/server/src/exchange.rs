@@ -253,7 +253,7 @@ impl Exchange {
             }
             let most = self.broker.options.max_subscriptions_per_client;
             let Ok(replaced) = self.broker.subscribe_within(&self.slot, &filter, options, id, most) else {
-                self.broker.counters.subscriptions_refused.add(1);
+                self.refuse_subscription(&filter);
                 reasons.push(ReasonCode::QuotaExceeded);
                 continue;
             };
@@ -278,6 +278,17 @@ impl Exchange {
         }
         let properties = AckProperties::default();
         self.machine.suback(&SubAck { packet_id: subscribe.packet_id, reasons, properties }, out);
+    }
+
+    /// The client has as many subscriptions as it may have.
+    fn refuse_subscription(&self, filter: &TopicFilter) {
+        tracing::debug!(
+            name: "subscribe.refused",
+            client = %self.slot.id(),
+            %filter,
+            "has too many subscriptions"
+        );
+        self.broker.counters.subscriptions_refused.add(1);
     }
 
     /// Whether the client may have a subscription to this filter.
@@ -333,15 +344,25 @@ impl Exchange {
             AuthenticationStep::Continue(data) => (ReasonCode::ContinueAuthentication, data),
             AuthenticationStep::Done(data) => (ReasonCode::Success, data),
             AuthenticationStep::Refuse(reason) => {
-                tracing::info!(%client, %reason, "refused when it authenticated again");
+                tracing::info!(
+                    name: "client.reauthentication_refused",
+                    %client,
+                    %reason,
+                    "refused when it authenticated again"
+                );
                 return Err(End::Kicked(reason));
             }
         };
         if let Err(error) = self.machine.auth(&authentication.packet(reason, data), out) {
-            tracing::error!(%client, %error, "a step of authentication cannot be sent");
+            tracing::error!(
+                name: "authentication.unsendable",
+                %client,
+                %error,
+                "a step of authentication cannot be sent"
+            );
             return Err(End::Kicked(ReasonCode::UnspecifiedError));
         }
-        tracing::debug!(%client, %reason, "authenticates again");
+        tracing::debug!(name: "client.reauthenticates", %client, %reason, "authenticates again");
         Ok(true)
     }
 
@@ -497,12 +518,20 @@ fn is_exactly_once(message: &Outbound) -> u32 {
 #[cold]
 fn refuse_topic(broker: &Broker, slot: &ClientSlot, topic: &str) -> Option<ReasonCode> {
     let reason = broker.topic_bounds.refusal(topic)?;
+    tracing::debug!(
+        name: "publish.refused",
+        client = %slot.id(),
+        topic,
+        %reason,
+        "may not publish to this topic"
+    );
     broker.count_lost(slot, DropCause::TopicRefused, 1);
     Some(reason)
 }
 
 #[cold]
 fn refuse_retained(broker: &Broker, slot: &ClientSlot) -> ReasonCode {
+    tracing::debug!(name: "retained.full", client = %slot.id(), "there is no room to retain its message");
     broker.count_lost(slot, DropCause::RetainedFull, 1);
     ReasonCode::QuotaExceeded
 }

@@ -17,6 +17,7 @@ use gantline_protocol::{
 use gantline_transport::{Clock, Framed, FramedError, HandshakeError, PeerInfo, Stream, WebSocketFailure};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::admission::Admission;
 use crate::authentication::Authentication;
@@ -38,7 +39,8 @@ pub(crate) async fn serve(
     let broker = admission.broker();
     let peer = Arc::clone(stream.info());
     let shaken = shake_hands(&broker, stream, &mut admission, clock);
-    let shaken = timeout(broker.options.connect_timeout, shaken);
+    let span = tracing::debug_span!("handshake", %peer);
+    let shaken = timeout(broker.options.connect_timeout, shaken.instrument(span));
     let connection = tokio::select! {
         shaken = shaken => shaken,
         _ = stopping.wait_for(|stops| *stops) => return,
@@ -53,30 +55,49 @@ pub(crate) async fn serve(
             drop(tokio::spawn(connection.run()));
         }
         Ok(Err(Refused::Told(reason, framed))) => {
-            tracing::info!(peer = %framed.info(), %reason, "refused");
+            tracing::info!(name: "connection.refused", peer = %framed.info(), %reason, "refused");
             broker.events.announce(|| ServerEvent::Refused { peer: Arc::clone(framed.info()), reason });
             farewell(*framed, broker.options.close_timeout, admission).await;
         }
         Ok(Err(Refused::Violated(violation))) => {
             broker.counters.violations.add(1);
-            tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
+            tracing::info!(
+                name: "connection.violation",
+                %peer,
+                %violation,
+                "closed before CONNECT was accepted"
+            );
         }
         Ok(Err(Refused::WithoutHandshake(error))) => {
             broker.counters.violations.add(u64::from(matches!(error, HandshakeError::ProxyProtocol(_))));
-            tracing::info!(%peer, %error, "its handshake failed");
+            tracing::info!(name: "connection.handshake_failed", %peer, %error, "its handshake failed");
         }
         Ok(Err(Refused::Tls)) => {
             broker.counters.violations.add(1);
-            tracing::info!(%peer, "sent TLS to a port without TLS: it has to use mqtt://, or another port");
+            tracing::info!(
+                name: "connection.tls_unexpected",
+                %peer,
+                "sent TLS to a port without TLS: it has to use mqtt://, or another port"
+            );
         }
         Ok(Err(Refused::Http)) => {
             broker.counters.violations.add(1);
-            tracing::info!(%peer, "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener");
+            tracing::info!(
+                name: "connection.http_unexpected",
+                %peer,
+                "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener"
+            );
         }
-        Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it was accepted"),
+        Ok(Err(Refused::Left)) => {
+            tracing::debug!(name: "connection.left", %peer, "left before it was accepted")
+        }
         Err(_) => {
             broker.counters.timed_out.add(1);
-            tracing::info!(%peer, "its handshake, CONNECT or authentication did not end in time");
+            tracing::info!(
+                name: "connection.timed_out",
+                %peer,
+                "its handshake, CONNECT or authentication did not end in time"
+            );
         }
     }
 }
@@ -177,7 +198,12 @@ async fn shake_hands(
         }
         Err(Unauthenticated::Violated(violation)) => {
             broker.counters.violations.add(1);
-            tracing::debug!(client = %id, %violation, "does not answer AUTH as it must");
+            tracing::debug!(
+                name: "authentication.violation",
+                client = %id,
+                %violation,
+                "does not answer AUTH as it must"
+            );
             return Err(refuse(Refusal::new(violation.reason()), version, largest_for(&connect), framed));
         }
         Err(Unauthenticated::Left) => return Err(Refused::Left),
@@ -255,7 +281,14 @@ fn begin(
         version,
         session_present: connack.session_present,
     });
-    tracing::debug!(%client, %version, %peer, resumed = connack.session_present, "connected");
+    tracing::debug!(
+        name: "client.connected",
+        %client,
+        %version,
+        %peer,
+        resumed = connack.session_present,
+        "connected"
+    );
     Ok(machine)
 }
 
@@ -289,7 +322,11 @@ async fn authenticate(
         let (auth, out) = (authentication.packet(ReasonCode::ContinueAuthentication, data), framed.out());
         if auth.encode(connect.version, out).is_err() || out.len() > limits.peer.maximum_packet_size as usize
         {
-            tracing::error!(client = %id, "a step of authentication is too large for it");
+            tracing::error!(
+                name: "authentication.unsendable",
+                client = %id,
+                "a step of authentication is too large for it"
+            );
             out.clear();
             return Err(Unauthenticated::Refused(ReasonCode::UnspecifiedError));
         }
@@ -409,7 +446,7 @@ fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
     }
     match version_of(frame) {
         Some(version) if version.has_reason_codes() && violation.reason().allowed_in(PacketType::ConnAck) => {
-            tracing::debug!(%violation, "CONNECT cannot be read");
+            tracing::debug!(name: "connection.connect_unreadable", %violation, "CONNECT cannot be read");
             refuse(Refusal::new(violation.reason()), version, u32::MAX, framed)
         }
         // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.

@@ -87,7 +87,11 @@ impl Hold {
         }
         for slot in &self.receivers {
             if slot.mailbox.above_half() {
-                tracing::debug!(client = %slot.id(), "it is too slow; publishers do not wait for it any more");
+                tracing::debug!(
+                    name: "client.quarantined",
+                    client = %slot.id(),
+                    "it is too slow; publishers do not wait for it any more"
+                );
                 slot.patience.exhaust();
                 counters.quarantines.add(1);
             }

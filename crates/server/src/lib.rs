@@ -17,7 +17,9 @@
 //! ```
 //!
 //! What a client can make the server hold for others or for itself is bounded, see [`ServerOptions`]; what is lost at a
-//! bound is counted, see [`Metrics`]. Not bounded yet: the number of subscriptions, sessions and retained messages.
+//! bound is counted, see [`Metrics`]. What happens is told by [`RunningServer::events`] and
+//! [`RunningServer::message_events`], and published under `$SYS/` if that is wanted
+//! ([`ServerOptions::sys_interval`]).
 //!
 //! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
 //! are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use gantline_protocol::{Moment, PacketType};
+use gantline_protocol::{ClientId, Moment, PacketType};
 use gantline_transport::Turn;
 use tokio::time::{Sleep, sleep};
 
@@ -44,7 +44,13 @@ impl Rate {
     }
 
     /// Whether the client is to be read. If not, the task is woken when it is.
-    pub(crate) fn may_read(&mut self, now: Moment, cx: &mut Context<'_>, counters: &Counters) -> bool {
+    pub(crate) fn may_read(
+        &mut self,
+        now: Moment,
+        cx: &mut Context<'_>,
+        counters: &Counters,
+        client: &ClientId,
+    ) -> bool {
         let elapsed = now.since(self.filled);
         self.filled = now;
         self.messages.fill(elapsed);
@@ -56,6 +62,7 @@ impl Rate {
         }
         let timer = self.timer.get_or_insert_with(|| {
             counters.throttled.add(1);
+            tracing::debug!(name: "client.throttled", %client, ?wait, "sends faster than it may");
             Box::pin(sleep(wait))
         });
         // It was for a moment ago, or our clock is a little behind: it has to be asked once more.

@@ -204,7 +204,7 @@ impl Server {
         }
         *core.keepers.lock() = keepers;
         for listener in listeners {
-            tracing::info!(address = %listener.local_address(), "listening");
+            tracing::info!(name: "server.listening", address = %listener.local_address(), "listening");
             if let Some(door) = core.door() {
                 tokio::spawn(accept_all(listener, door, self.workers.clone()));
             }
@@ -356,7 +356,7 @@ impl RunningServer {
         let mut ended = core.ended.lock().await;
         if tokio::time::timeout(deadline, ended.recv()).await.is_err() {
             tracing::warn!(
-                connections = core.broker.counters.connections.get(),
+                name: "server.cut_off", connections = core.broker.counters.connections.get(),
                 "the deadline has passed, cutting off"
             );
             core.order(CUT_OFF);
@@ -365,7 +365,7 @@ impl RunningServer {
         if let Some(persistence) = &core.persistence {
             persistence.finish(deadline.saturating_sub(began.elapsed())).await;
         }
-        tracing::info!("stopped");
+        tracing::info!(name: "server.stopped", "stopped");
         core.broker.events.announce(|| ServerEvent::Stopped);
         core.broker.events.messages.announce(|| MessageEvent::Stopped);
     }
@@ -449,7 +449,12 @@ async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Ha
         };
         match accepted {
             Err(error) => {
-                tracing::error!(address = %listener.local_address(), %error, "nothing more is accepted here");
+                tracing::error!(
+                    name: "listener.failed",
+                    address = %listener.local_address(),
+                    %error,
+                    "nothing more is accepted here"
+                );
                 return;
             }
             Ok(stream) => {
@@ -470,12 +475,14 @@ fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Ha
         return;
     };
     match stream.detach() {
-        Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+        Err(error) => tracing::warn!(name: "connection.lost", %error, "an accepted connection was lost"),
         Ok(detached) => {
             worker.spawn(async move {
                 match detached.attach() {
                     Ok(stream) => handshake::serve(stream, admission, clock, stopping).await,
-                    Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+                    Err(error) => {
+                        tracing::warn!(name: "connection.lost", %error, "an accepted connection was lost")
+                    }
                 }
             });
         }

@@ -294,7 +294,7 @@ impl Refusal {
 pub(crate) async fn validate(validator: &dyn ConnectionValidator, request: ConnectionRequest) -> Verdict {
     let id = request.client_id.clone();
     let panicked = || {
-        tracing::error!(client = %id, "the connection validator panicked");
+        tracing::error!(name: "validator.panicked", client = %id, "the connection validator panicked");
         Verdict::refuse(ReasonCode::UnspecifiedError)
     };
     let Ok(mut judging) = catch_unwind(AssertUnwindSafe(|| validator.validate(request))) else {

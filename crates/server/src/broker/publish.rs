@@ -276,7 +276,11 @@ impl After {
     #[cold]
     fn lost(&mut self, broker: &Broker, slot: &Arc<ClientSlot>, epoch: u32, dropped: u32, disconnect: bool) {
         if slot.dropped() == 0 {
-            tracing::warn!(client = %slot.id(), "its queue is full; messages are dropped from now on");
+            tracing::warn!(
+                name: "client.queue_full",
+                client = %slot.id(),
+                "its queue is full; messages are dropped from now on"
+            );
         }
         broker.count_lost(slot, DropCause::QueueFull, dropped);
         if disconnect {
@@ -455,7 +459,7 @@ impl Broker {
         if let Err(NoRoom) = publisher.publish(self, &mut Publication::of_message(message), now) {
             self.counters.add_dropped(DropCause::RetainedFull, 1);
             tracing::warn!(
-                topic = message.frame.topic(),
+                name: "retained.full", topic = message.frame.topic(),
                 "there is no room to retain a message; it is dropped"
             );
         }

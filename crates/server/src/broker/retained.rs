@@ -106,8 +106,10 @@ impl RetainedTree {
             return true;
         }
         let replaced = self.find(topic).and_then(|node| self.nodes[node].message.as_ref());
-        let (freed, former) = replaced.map_or((0, 0), |replaced| (1, replaced.frame.weight()));
-        self.count - freed < messages && (self.bytes - former + more <= bytes || more <= former)
+        match replaced.map(|replaced| replaced.frame.weight()) {
+            None => self.count < messages && self.bytes + more <= bytes,
+            Some(former) => more <= former || self.bytes - former + more <= bytes,
+        }
     }
 
     /// Removes the message of a topic [MQTT-3.3.1-6].

@@ -243,7 +243,7 @@ impl Broker {
         });
         self.set_alarm(slot, epoch, Due::Expiry, later, now);
         if let Some(loan) = loan {
-            tracing::debug!(client = %slot.id(), "the session has expired");
+            tracing::debug!(name: "session.expired", client = %slot.id(), "the session has expired");
             self.counters.sessions_expired.add(1);
             self.take_back(slot, loan.session, Ending::WithWill, 0, now);
         }

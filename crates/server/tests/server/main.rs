@@ -33,5 +33,6 @@ mod sys;
 mod takeover;
 #[cfg(feature = "tls")]
 mod tls;
+mod tracing;
 mod validation;
 mod wills;

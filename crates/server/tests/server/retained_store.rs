@@ -316,3 +316,39 @@ async fn a_server_that_is_dropped_saves_what_it_can() {
     assert_eq!((store.payloads().as_str(), store.0.closed.load(Ordering::Relaxed)), ("a=1", 1));
     assert_eq!(Arc::strong_count(&store.0), 1, "its task has ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_says_of_itself_is_not_for_the_store() {
+    let store = Store::default();
+    let old = RetainedMessage {
+        message: Message::new("$SYS/broker/uptime", "of another day").unwrap().retain(true),
+        expires: None,
+    };
+    store.0.messages.lock().insert(old.message.topic().to_string(), old);
+    let options = ServerOptions::default().sys_interval(Duration::from_secs(1));
+    let server = Server::new(options).retained_store(store.clone()).start().await.unwrap();
+    seconds_pass(5).await;
+    keep(&server, "mine", "1").await;
+    server.clear_retained(&TopicFilter::new("$SYS/broker/clients/#").unwrap());
+    seconds_pass(1).await;
+    let uptime = TopicName::new("$SYS/broker/uptime").unwrap();
+    assert_eq!(server.retained(&uptime).unwrap().payload_str().unwrap(), "6 seconds");
+    server.shutdown(DEADLINE).await;
+    assert_eq!(store.batches(), ["mine=1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_with_more_than_there_is_room_for_is_loaded_whole() {
+    let store = Store::default();
+    let server = store.server().await;
+    for topic in ["a", "b", "c"] {
+        keep(&server, topic, "x").await;
+    }
+    server.shutdown(DEADLINE).await;
+    let options = ServerOptions::default().max_retained_messages(2);
+    let server = Server::new(options).retained_store(store.clone()).start().await.unwrap();
+    assert_eq!(server.metrics().retained_messages, 3);
+    let more = |topic| server.set_retained(&Message::new(topic, "y").unwrap());
+    assert!(more("d").is_err());
+    assert!(more("a").is_ok(), "a topic that is there may be changed");
+}
