@@ -58,8 +58,8 @@ pub struct Limits {
     pub session_expiry_requested: bool,
     /// In seconds; 0 switches it off. The server closes after one and a half times this.
     pub keep_alive: u16,
-    /// How many topic filters a SUBSCRIBE or UNSUBSCRIBE of the client may have. Only the server holds to it; the client is not
-    /// told.
+    /// How many topic filters a SUBSCRIBE or UNSUBSCRIBE of the client may have. Only the server holds to it; the
+    /// client is not told.
     pub maximum_filters: u16,
     /// The version of the connection.
     pub version: ProtocolVersion,

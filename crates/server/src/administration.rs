@@ -1,8 +1,8 @@
 //! Administration: what an application can see and do about the sessions and the retained messages of its server.
 //!
-//! Everything here looks at the shared state directly, under one short lock at a time, so it is cheap, never waits for a
-//! client, and works for clients that are away. Only [`RunningServer::delete_session`] waits, for the connection to let
-//! go. Relates to: [`RunningServer`]; `broker/`, which does it. Leaves out: sums over everything, which are
+//! Everything here looks at the shared state directly, under one short lock at a time, so it is cheap, never waits for
+//! a client, and works for clients that are away. Only [`RunningServer::delete_session`] waits, for the connection to
+//! let go. Relates to: [`RunningServer`]; `broker/`, which does it. Leaves out: sums over everything, which are
 //! [`Metrics`](crate::Metrics).
 
 use std::sync::Arc;
@@ -134,9 +134,9 @@ impl RunningServer {
         self.core.broker.events.listen()
     }
 
-    /// What happens from now on to messages: who publishes what, what nobody wants, what was acknowledged and retained. Up to
-    /// 1,024 events wait for a listener that is slow. As long as there is one, each message costs a copy; to get messages
-    /// themselves [subscribe](Self::subscribe).
+    /// What happens from now on to messages: who publishes what, what nobody wants, what was acknowledged and retained.
+    /// Up to 1,024 events wait for a listener that is slow. As long as there is one, each message costs a copy; to get
+    /// messages themselves [subscribe](Self::subscribe).
     pub fn message_events(&self) -> MessageEvents {
         self.core.broker.events.listen_to_messages()
     }
@@ -146,15 +146,15 @@ impl RunningServer {
         self.with_session(client_id, |slot| slot.record.items())
     }
 
-    /// Begins the sums of a client at zero: traffic and lost messages. Those of the server go on. Returns whether there is
-    /// such a session.
+    /// Begins the sums of a client at zero: traffic and lost messages. Those of the server go on. Returns whether there
+    /// is such a session.
     pub fn reset_statistics(&self, client_id: &str) -> bool {
         self.with_session(client_id, |slot| slot.record.reset()).is_some()
     }
 
-    /// Puts a message into the queue of one client, connected or away, whatever it has subscribed to. Waits for nobody; at
-    /// the bounds of the queue the [policy](crate::ServerOptions::overflow) applies. Returns whether there is such a session
-    /// that takes it: one that is away takes no QoS 0.
+    /// Puts a message into the queue of one client, connected or away, whatever it has subscribed to. Waits for nobody;
+    /// at the bounds of the queue the [policy](crate::ServerOptions::overflow) applies. Returns whether there is such a
+    /// session that takes it: one that is away takes no QoS 0.
     ///
     /// # Errors
     ///
@@ -247,8 +247,8 @@ impl RunningServer {
         retained.map(|retained| message(&retained, now))
     }
 
-    /// Keeps a message for later subscribers in place of the one that its topic has, whether or not it says that it is to be
-    /// retained; nobody is sent anything. An empty payload clears the topic. To send it too, publish it.
+    /// Keeps a message for later subscribers in place of the one that its topic has, whether or not it says that it is
+    /// to be retained; nobody is sent anything. An empty payload clears the topic. To send it too, publish it.
     ///
     /// # Errors
     ///

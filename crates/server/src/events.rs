@@ -2,8 +2,8 @@
 //!
 //! [`RunningServer::events`](crate::RunningServer::events) gives a stream of its own to each listener, and
 //! [`RunningServer::message_events`](crate::RunningServer::message_events) one about messages, of which there are more.
-//! Nobody waits for a listener: one that falls behind misses the oldest events, and is told how many. Without listeners an
-//! event is not even made. Relates to: the tasks that announce what they did, under no lock. Leaves out: deciding
+//! Nobody waits for a listener: one that falls behind misses the oldest events, and is told how many. Without listeners
+//! an event is not even made. Relates to: the tasks that announce what they did, under no lock. Leaves out: deciding
 //! anything; an event is told when it has happened.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantline_protocol::{
-    AckProperties, Acked, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound,
-    Output, PacketType, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck,
+    AckProperties, AuthenticationStep, Disconnect, DisconnectProperties, Moment, NotSent, Outbound, Output,
+    PacketType, QoS, ReasonCode, Receipt, Received, RetainHandling, Rule, ServerConnection, SubAck,
     Subscribe, SubscribeFilter, SubscriptionIds, TopicFilter, UnsubAck, Unsubscribe, Violation,
 };
 use gantline_transport::{Late, Taken};
@@ -27,7 +27,8 @@ use crate::broker::session::Replay;
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::SessionLease;
-use crate::events::{DisconnectCause, DropCause, MessageEvent, ServerEvent};
+use crate::events::{DisconnectCause, DropCause, ServerEvent};
+use crate::notices;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl Exchange {
             Ok(Received::Acked(acked)) => {
                 self.tally.unanswered += 1;
                 if self.is_watched {
-                    self.announce_delivered(&acked);
+                    notices::delivered(&self.broker, &self.slot, &acked);
                 }
                 drop(acked);
                 Ok(())
@@ -170,7 +171,7 @@ impl Exchange {
         };
         self.tally.receive(receipt.delivery().qos(), frame.len());
         let reason = if self.broker.topic_bounds.are_in_doubt(packet.topic)
-            && let Some(reason) = refuse_topic(&self.broker, &self.slot, packet.topic)
+            && let Some(reason) = notices::topic_refused(&self.broker, &self.slot, packet.topic)
         {
             reason
         } else {
@@ -185,7 +186,7 @@ impl Exchange {
             self.publishes = true;
             let mut publication = Publication::of_packet(packet, frame, self.has_properties, now);
             if self.is_watched {
-                announce_received(&self.broker, &self.slot, &mut publication, now);
+                notices::received(&self.broker, &self.slot, &mut publication, now);
             }
             match publisher.publish(&self.broker, &mut publication, now) {
                 Ok(0) => ReasonCode::NoMatchingSubscribers,
@@ -193,7 +194,7 @@ impl Exchange {
                     self.tally.routed += receivers as u32;
                     ReasonCode::Success
                 }
-                Err(NoRoom) => refuse_retained(&self.broker, &self.slot),
+                Err(NoRoom) => notices::no_room(&self.broker, &self.slot),
             }
         };
         match &mut self.held {
@@ -253,8 +254,7 @@ impl Exchange {
             }
             let most = self.broker.options.max_subscriptions_per_client;
             let Ok(replaced) = self.broker.subscribe_within(&self.slot, &filter, options, id, most) else {
-                self.refuse_subscription(&filter);
-                reasons.push(ReasonCode::QuotaExceeded);
+                reasons.push(notices::subscription_refused(&self.broker, &self.slot, &filter));
                 continue;
             };
             self.broker.events.announce(|| ServerEvent::Subscribed {
@@ -278,17 +278,6 @@ impl Exchange {
         }
         let properties = AckProperties::default();
         self.machine.suback(&SubAck { packet_id: subscribe.packet_id, reasons, properties }, out);
-    }
-
-    /// The client has as many subscriptions as it may have.
-    fn refuse_subscription(&self, filter: &TopicFilter) {
-        tracing::debug!(
-            name: "subscribe.refused",
-            client = %self.slot.id(),
-            %filter,
-            "has too many subscriptions"
-        );
-        self.broker.counters.subscriptions_refused.add(1);
     }
 
     /// Whether the client may have a subscription to this filter.
@@ -395,8 +384,8 @@ impl Exchange {
         self.tally.send(QoS::AtMostOnce, sent);
         let mut back = Vec::new();
         // Counted beforehand, because that is cheaper than to remember the QoS of what is handed over.
-        let (mut total, mut exactly_once) =
-            (taken.queue.len() as u32, taken.queue.iter().map(is_exactly_once).sum::<u32>());
+        let mut exactly_once: u32 = taken.queue.iter().map(is_exactly_once).sum();
+        let mut total = taken.queue.len() as u32;
         for message in taken.queue.drain(..) {
             if message.is_expired(now) {
                 total -= 1;
@@ -425,17 +414,7 @@ impl Exchange {
             self.slot.mailbox.put_back(back.into_iter());
         }
         self.broker.counters.expired.add(expired);
-        if refused > 0 {
-            self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
-        }
-    }
-
-    #[cold]
-    fn announce_delivered(&self, acked: &Acked) {
-        let Acked { packet_id, qos, reason, .. } = *acked;
-        let client_id = self.slot.id().clone();
-        let delivered = || MessageEvent::Delivered { client_id, packet_id, qos, reason };
-        self.broker.events.messages.announce(delivered);
+        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
     }
 
     /// Sends retained messages, as far as the client takes them and no more than `bytes`, but for the first. Returns
@@ -512,35 +491,6 @@ impl Exchange {
 #[inline]
 fn is_exactly_once(message: &Outbound) -> u32 {
     u32::from(message.qos == QoS::ExactlyOnce)
-}
-
-/// Why the topic of a message is refused, if it is; then the message is counted as lost.
-#[cold]
-fn refuse_topic(broker: &Broker, slot: &ClientSlot, topic: &str) -> Option<ReasonCode> {
-    let reason = broker.topic_bounds.refusal(topic)?;
-    tracing::debug!(
-        name: "publish.refused",
-        client = %slot.id(),
-        topic,
-        %reason,
-        "may not publish to this topic"
-    );
-    broker.count_lost(slot, DropCause::TopicRefused, 1);
-    Some(reason)
-}
-
-#[cold]
-fn refuse_retained(broker: &Broker, slot: &ClientSlot) -> ReasonCode {
-    tracing::debug!(name: "retained.full", client = %slot.id(), "there is no room to retain its message");
-    broker.count_lost(slot, DropCause::RetainedFull, 1);
-    ReasonCode::QuotaExceeded
-}
-
-#[cold]
-fn announce_received(broker: &Broker, slot: &ClientSlot, publication: &mut Publication<'_>, now: Moment) {
-    let client_id = slot.id().clone();
-    let message = publication.message(now);
-    broker.events.messages.announce(|| MessageEvent::Received { client_id, message });
 }
 
 /// The first byte of a PINGREQ.

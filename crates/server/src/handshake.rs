@@ -174,8 +174,9 @@ async fn shake_hands(
     };
     let bytes = frame.len() as u64;
     drop(frame);
-    broker.counters.received.packets.add(1);
-    broker.counters.received.bytes.add(bytes);
+    let received = &broker.counters.flows().received;
+    received.packets.add(1);
+    received.bytes.add(bytes);
     let version = connect.version;
     let identified = if admission.exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
     let judged = match identified {
@@ -273,7 +274,7 @@ fn begin(
     // CONNACK, and what is sent again.
     let sent = 1 + machine.inflight() as u64;
     slot.record.sent.packets.add(sent);
-    broker.counters.sent.packets.add(sent);
+    broker.counters.flows().sent.packets.add(sent);
     let client = slot.id();
     broker.events.announce(|| ServerEvent::Connected {
         client_id: client.clone(),

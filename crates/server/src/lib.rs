@@ -40,6 +40,7 @@ mod listening;
 mod local;
 mod memory;
 mod metrics;
+mod notices;
 mod options;
 mod persistence;
 mod rate;

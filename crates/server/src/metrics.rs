@@ -1,22 +1,23 @@
 //! The state of a server in numbers.
 //!
-//! Relates to: [`RunningServer::metrics`], which gives a [`Metrics`]; `broker/counters.rs`, where the sums grow; `sys.rs`,
-//! which publishes some of them. Leaves out: single clients, which have a [`SessionStatus`](crate::SessionStatus).
+//! Relates to: [`RunningServer::metrics`], which gives a [`Metrics`]; `broker/counters.rs`, where the sums grow;
+//! `sys.rs`, which publishes some of them. Leaves out: single clients, which have a
+//! [`SessionStatus`](crate::SessionStatus).
 
 use std::time::Duration;
 
 use gantline_protocol::Moment;
 
 use crate::broker::Broker;
-use crate::broker::counters::{Counter, Traffic};
+use crate::broker::counters::{Counters, Flows, Traffic};
 use crate::broker::unsaved::Unsaved;
 use crate::events::DropCause;
 use crate::server::RunningServer;
 
 /// A picture of a server at one moment. Sums count from its start, and never fall.
 ///
-/// Connections add what they counted once a turn, so that a sum may be a turn behind, and sums of one picture need not fit
-/// each other to the last message.
+/// Connections add what they counted once a turn, so that a sum may be a turn behind, and sums of one picture need not
+/// fit each other to the last message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -45,8 +46,8 @@ pub struct Metrics {
     /// Sum of those whose handshake, CONNECT or authentication did not end
     /// [in time](crate::ServerOptions::connect_timeout).
     pub timed_out: u64,
-    /// Sum of the connections that ended because the client broke the protocol, or a load balancer in front of it that of
-    /// its header.
+    /// Sum of the connections that ended because the client broke the protocol, or a load balancer in front of it that
+    /// of its header.
     pub violations: u64,
 
     /// Clients that are connected.
@@ -121,12 +122,12 @@ impl TrafficMetrics {
         once + at_least_once + exactly_once
     }
 
-    fn of(traffic: &Traffic) -> Self {
+    fn of(counters: &Counters, way: fn(&Flows) -> &Traffic) -> Self {
         Self {
-            messages_by_qos: traffic.messages.each_ref().map(Counter::get),
-            publish_bytes: traffic.publish_bytes.get(),
-            packets: traffic.packets.get(),
-            bytes: traffic.bytes.get(),
+            messages_by_qos: [0, 1, 2].map(|qos| counters.sum(|flows| &way(flows).messages[qos])),
+            publish_bytes: counters.sum(|flows| &way(flows).publish_bytes),
+            packets: counters.sum(|flows| &way(flows).packets),
+            bytes: counters.sum(|flows| &way(flows).bytes),
         }
     }
 }
@@ -148,8 +149,8 @@ impl DropMetrics {
 }
 
 impl RunningServer {
-    /// The state of the server in numbers. It looks at the queue of every client: once a second is no burden, but with a
-    /// million sessions it takes tens of milliseconds.
+    /// The state of the server in numbers. It looks at the queue of every client: once a second is no burden, but with
+    /// a million sessions it takes tens of milliseconds.
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.core.broker, self.core.clock.now())
     }
@@ -184,9 +185,9 @@ impl Metrics {
             subscriptions,
             shared_subscriptions,
             subscriptions_refused: counters.subscriptions_refused.get(),
-            received: TrafficMetrics::of(&counters.received),
-            sent: TrafficMetrics::of(&counters.sent),
-            messages_routed: counters.routed.get(),
+            received: TrafficMetrics::of(counters, |flows| &flows.received),
+            sent: TrafficMetrics::of(counters, |flows| &flows.sent),
+            messages_routed: counters.sum(|flows| &flows.routed),
             messages_unconsumed: counters.unconsumed.get(),
             dropped: DropMetrics(DropCause::ALL.map(|cause| counters.dropped(cause))),
             messages_expired: counters.expired.get(),

@@ -66,42 +66,42 @@ impl ServerOptions {
         self
     }
 
-    /// How many connections there may be at a time from one address, be they accepted or not; of IPv6, from one /64. Behind a
-    /// load balancer that speaks the PROXY protocol the address is the one that it tells; connections without one, such as
-    /// those of Unix sockets, are not concerned. One more is told "quota exceeded" (3.x: "server unavailable"). Default: no
-    /// bound.
+    /// How many connections there may be at a time from one address, from when the handshake of the transport has
+    /// ended; of IPv6, from one /64. Behind a load balancer that speaks the PROXY protocol the address is the one that
+    /// it tells; connections without one, such as those of Unix sockets, are not concerned. One more is told "quota
+    /// exceeded" (3.x: "server unavailable"). Default: no bound.
     #[must_use]
     pub const fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.max_connections_per_address = connections;
         self
     }
 
-    /// How many sessions there may be at a time, of clients that are connected or away. A client that has none, and comes
-    /// when there are as many, is told "quota exceeded" (3.x: "server unavailable"). Default 1,000,000.
+    /// How many sessions there may be at a time, of clients that are connected or away. A client that has none, and
+    /// comes when there are as many, is told "quota exceeded" (3.x: "server unavailable"). Default 1,000,000.
     #[must_use]
     pub const fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
     }
 
-    /// How many subscriptions one client may have. A filter above is refused with 0x97 (3.x: 0x80), a subscription that it
-    /// has may be changed. The application is not bound by it. Default 100,000.
+    /// How many subscriptions one client may have. A filter above is refused with 0x97 (3.x: 0x80), a subscription that
+    /// it has may be changed. The application is not bound by it. Default 100,000.
     #[must_use]
     pub const fn max_subscriptions_per_client(mut self, subscriptions: usize) -> Self {
         self.max_subscriptions_per_client = subscriptions;
         self
     }
 
-    /// How many filters one SUBSCRIBE or UNSUBSCRIBE may have. One with more ends the connection with 0x97, before any of
-    /// it has effect: it would keep others waiting. Default 10,000; 0 is taken for 1.
+    /// How many filters one SUBSCRIBE or UNSUBSCRIBE may have. One with more ends the connection with 0x97, before any
+    /// of it has effect: it would keep others waiting. Default 10,000; 0 is taken for 1.
     #[must_use]
     pub const fn max_filters_per_packet(mut self, filters: u16) -> Self {
         self.offer.maximum_filters = if filters == 0 { 1 } else { filters };
         self
     }
 
-    /// How many retained messages there may be. A message for one topic more is refused with 0x97 and goes to nobody; where
-    /// that cannot be told (QoS 0, 3.x) it is dropped and counted. Topics that have one may always be changed and
+    /// How many retained messages there may be. A message for one topic more is refused with 0x97 and goes to nobody;
+    /// where that cannot be told (QoS 0, 3.x) it is dropped and counted. Topics that have one may always be changed and
     /// cleared. What a [store](crate::Server::retained_store) has is loaded even if it is more. Default 10,000,000.
     #[must_use]
     pub const fn max_retained_messages(mut self, messages: usize) -> Self {
@@ -125,8 +125,8 @@ impl ServerOptions {
         self
     }
 
-    /// How many bytes of packets one client may send a second, as [`max_message_rate`](Self::max_message_rate). A packet that
-    /// is larger than that is taken whole, and paid for by silence. Default 0: no bound.
+    /// How many bytes of packets one client may send a second, as [`max_message_rate`](Self::max_message_rate). A
+    /// packet that is larger than that is taken whole, and paid for by silence. Default 0: no bound.
     #[must_use]
     pub const fn max_byte_rate(mut self, bytes_per_second: u32) -> Self {
         self.max_byte_rate = bytes_per_second;
@@ -134,8 +134,8 @@ impl ServerOptions {
     }
 
     /// How often the server publishes its own numbers under `$SYS/broker/`, with the names that mosquitto has for them;
-    /// only what has changed, retained, with QoS 0. They are in no [store](crate::Server::retained_store). Default: never,
-    /// which is zero; `gantline serve` does every 10 s. Clients may not publish to `$SYS/` in either case.
+    /// only what has changed, retained, with QoS 0. They are in no [store](crate::Server::retained_store). Default:
+    /// never, which is zero; `gantline serve` does every 10 s. Clients may not publish to `$SYS/` in either case.
     #[must_use]
     pub const fn sys_interval(mut self, interval: Duration) -> Self {
         self.sys_interval = interval;

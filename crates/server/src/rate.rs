@@ -1,8 +1,9 @@
 //! Rates: how fast one client may send.
 //!
-//! A bucket of tokens for messages and one for bytes, each filled at its rate and holding a second's worth. What is above the
-//! rate is left in the socket, so that nothing is lost and the network slows the client down. Relates to: `connection.rs`, which
-//! asks before each packet and does not read while a bucket is empty. Leaves out: how much is sent to a client.
+//! A bucket of tokens for messages and one for bytes, each filled at its rate and holding a second's worth. What is
+//! above the rate is left in the socket, so that nothing is lost and the network slows the client down. Relates to:
+//! `connection.rs`, which asks before each packet and does not read while a bucket is empty. Leaves out: how much is
+//! sent to a client.
 
 use std::future::Future;
 use std::pin::Pin;

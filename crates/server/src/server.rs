@@ -141,9 +141,10 @@ impl Server {
     /// Keeps retained messages in a store: they are loaded before anybody can connect, and saved as they change, in the
     /// background, so that nobody waits for the store. Default: they are in memory only.
     ///
-    /// A store that fails does not stop the server: see [`Metrics::retained_store_failures`](crate::Metrics::retained_store_failures) and
-    /// [`Metrics::retained_unsaved`](crate::Metrics::retained_unsaved). What the store promises about a crash is its own matter; a
-    /// [`shutdown`](RunningServer::shutdown) saves everything.
+    /// A store that fails does not stop the server: see
+    /// [`Metrics::retained_store_failures`](crate::Metrics::retained_store_failures) and
+    /// [`Metrics::retained_unsaved`](crate::Metrics::retained_unsaved). What the store promises about a crash is its
+    /// own matter; a [`shutdown`](RunningServer::shutdown) saves everything.
     #[must_use]
     pub fn retained_store(mut self, store: impl RetainedStore + 'static) -> Self {
         self.retained_store = Some(Arc::new(store));
@@ -268,9 +269,9 @@ impl RunningServer {
         self.publish_from(None, &message).await
     }
 
-    /// Publishes a message in the name of a client, as [`publish`](Self::publish) does otherwise: if it has a session, its
-    /// subscriptions that want none of its own messages do not get this one, and events name it. Whether there is such a
-    /// client is nobody's concern.
+    /// Publishes a message in the name of a client, as [`publish`](Self::publish) does otherwise: if it has a session,
+    /// its subscriptions that want none of its own messages do not get this one, and events name it. Whether there is
+    /// such a client is nobody's concern.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Session items: what an application keeps with a session.
 //!
-//! One map by type, so that parts of an application that do not know each other do not meet either: each keeps values of
-//! a type of its own. Relates to: [`ConnectionRequest::items`](crate::ConnectionRequest::items), where a validator leaves
-//! what it found out; [`RunningServer::session_items`](crate::RunningServer::session_items). Leaves out: keeping
+//! One map by type, so that parts of an application that do not know each other do not meet either: each keeps values
+//! of a type of its own. Relates to: [`ConnectionRequest::items`](crate::ConnectionRequest::items), where a validator
+//! leaves what it found out; [`RunningServer::session_items`](crate::RunningServer::session_items). Leaves out: keeping
 //! them on disk; they end with the session or the server.
 
 use std::any::{Any, TypeId};

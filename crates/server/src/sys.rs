@@ -1,8 +1,8 @@
 //! `$SYS`: the server publishes its own numbers, under the names that mosquitto gave them.
 //!
-//! One task, which publishes what has changed each time the interval is over: retained in memory, never in a store, with
-//! QoS 0, and without waiting for anybody. Averages over 1, 5 and 15 minutes are moving ones, as those of mosquitto: each
-//! picture counts the less the older it is. Relates to: [`Metrics`], where the numbers come from;
+//! One task, which publishes what has changed each time the interval is over: retained in memory, never in a store,
+//! with QoS 0, and without waiting for anybody. Averages over 1, 5 and 15 minutes are moving ones, as those of
+//! mosquitto: each picture counts the less the older it is. Relates to: [`Metrics`], where the numbers come from;
 //! [`ServerOptions::sys_interval`](crate::ServerOptions::sys_interval). Leaves out: what is not known here, such as the
 //! memory of the process, and bridges, of which there are none.
 

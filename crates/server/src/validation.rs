@@ -90,8 +90,8 @@ impl ConnectionRequest {
         &self.peer
     }
 
-    /// What the validator wants to be kept with the session. Empty at first; if the client is accepted, its values replace
-    /// those of the same types that the session has.
+    /// What the validator wants to be kept with the session. Empty at first; if the client is accepted, its values
+    /// replace those of the same types that the session has.
     pub const fn items(&self) -> &SessionItems {
         &self.items
     }

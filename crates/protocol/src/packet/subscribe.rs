@@ -154,8 +154,8 @@ impl Subscribe {
         Self::decode_within(usize::MAX, body, flags, version)
     }
 
-    /// As [`decode`](Self::decode), of a packet that has at most so many filters. Of one that has more, no more than that are
-    /// looked at.
+    /// As [`decode`](Self::decode), of a packet that has at most so many filters. Of one that has more, no more than
+    /// that are looked at.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The bounds that need a look at what all clients share: topics and filters, subscriptions, sessions, addresses.
 //!
-//! Relates to: [`ServerOptions`](crate::ServerOptions), which sets them; the handshake and the connections, which tell the
-//! client. Leaves out: the bounds of queues, which are the mailboxes', those of retained messages (`retaining.rs`), and rates
-//! (`rate.rs`).
+//! Relates to: [`ServerOptions`](crate::ServerOptions), which sets them; the handshake and the connections, which tell
+//! the client. Leaves out: the bounds of queues, which are the mailboxes', those of retained messages (`retaining.rs`),
+//! and rates (`rate.rs`).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -57,8 +57,8 @@ impl TopicBounds {
 }
 
 impl Broker {
-    /// Whether there is no room for the session of this client, which has none yet. Connections that come at the same time
-    /// on other threads may exceed the bound by as many.
+    /// Whether there is no room for the session of this client, which has none yet. Connections that come at the same
+    /// time on other threads may exceed the bound by as many.
     pub(crate) fn has_no_room_for(&self, id: &ClientId) -> bool {
         self.clients.len() >= self.options.max_sessions && self.clients.get(id.as_str()).is_none()
     }

@@ -2,7 +2,8 @@
 //!
 //! Connections count for themselves and add their sums once a turn ([`Tally`]), so that the shared counters are touched
 //! rarely; these have cache lines of their own, so that whoever adds disturbs nobody who only reads the broker. Relates
-//! to: [`Metrics`](crate::Metrics), the public picture; `record.rs`, what is counted for each client. Leaves out: rates.
+//! to: [`Metrics`](crate::Metrics), the public picture; `record.rs`, what is counted for each client. Leaves out:
+//! rates.
 
 use std::mem::take;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -29,21 +30,40 @@ pub(crate) struct Counters {
     pub(crate) unauthenticated: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) violations: Counter,
-    pub(crate) routed: Counter,
     pub(crate) unconsumed: Counter,
     dropped: [Counter; DropCause::ALL.len()],
     pub(crate) expired: Counter,
-    pub(crate) received: Traffic,
-    pub(crate) sent: Traffic,
     pub(crate) subscriptions_refused: Counter,
     pub(crate) sessions_expired: Counter,
     pub(crate) store_failures: Counter,
     pub(crate) holds: Counter,
     pub(crate) quarantines: Counter,
     pub(crate) throttled: Counter,
+    /// What every message adds to. Each thread has a part of its own, so that they do not take a line from each other.
+    flows: [Flows; PARTS],
+}
+
+/// What went over the connections of one thread, or of a few.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Flows {
+    pub(crate) received: Traffic,
+    pub(crate) sent: Traffic,
+    /// Copies of messages that were handed to receivers.
+    pub(crate) routed: Counter,
 }
 
 impl Counters {
+    /// The part that this thread adds to.
+    pub(crate) fn flows(&self) -> &Flows {
+        &self.flows[PART.with(|part| *part)]
+    }
+
+    /// The sum of all parts of a counter.
+    pub(crate) fn sum(&self, of: impl Fn(&Flows) -> &Counter) -> u64 {
+        self.flows.iter().map(|part| of(part).get()).sum()
+    }
+
     /// Counts messages that were lost.
     pub(crate) fn add_dropped(&self, cause: DropCause, messages: u64) {
         self.dropped[cause as usize].add(messages);
@@ -194,12 +214,13 @@ impl Tally {
         let received = take(&mut self.received);
         // Every packet is answered by one, but for these.
         let answers = packets.saturating_sub(u64::from(received[0]) + u64::from(take(&mut self.unanswered)));
-        let messages = counters.received.add_messages(received.map(u32::from));
-        counters.received.publish_bytes.add(take(&mut self.publish_bytes).into());
-        counters.received.packets.add(packets);
-        counters.received.bytes.add(bytes);
-        counters.routed.add(take(&mut self.routed).into());
-        counters.sent.packets.add(answers);
+        let flows = counters.flows();
+        let messages = flows.received.add_messages(received.map(u32::from));
+        flows.received.publish_bytes.add(take(&mut self.publish_bytes).into());
+        flows.received.packets.add(packets);
+        flows.received.bytes.add(bytes);
+        flows.routed.add(take(&mut self.routed).into());
+        flows.sent.packets.add(answers);
         record.received.messages.add(messages);
         record.received.packets.add(packets);
         record.received.bytes.add(bytes);
@@ -211,13 +232,25 @@ impl Tally {
 
     fn settle_sent(&mut self, counters: &Counters, record: &Record, now: Moment) {
         let bytes = u64::from(take(&mut self.written));
-        let messages = counters.sent.add_messages(take(&mut self.sent));
-        counters.sent.publish_bytes.add(take(&mut self.sent_bytes).into());
-        counters.sent.packets.add(messages);
-        counters.sent.bytes.add(bytes);
+        let sent = &counters.flows().sent;
+        let messages = sent.add_messages(take(&mut self.sent));
+        sent.publish_bytes.add(take(&mut self.sent_bytes).into());
+        sent.packets.add(messages);
+        sent.bytes.add(bytes);
         record.sent.messages.add(messages);
         record.sent.packets.add(messages);
         record.sent.bytes.add(bytes);
         record.note_sent(now);
     }
 }
+
+thread_local! {
+    /// Which part of the flows this thread adds to.
+    static PART: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % PARTS
+    };
+}
+
+/// Threads beyond share.
+const PARTS: usize = 16;

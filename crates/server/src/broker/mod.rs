@@ -134,8 +134,8 @@ impl Broker {
         (index.len(), index.shared_len())
     }
 
-    /// Counts messages that were lost to a client, or that it published in vain, and tells who listens. Not for use under
-    /// a lock.
+    /// Counts messages that were lost to a client, or that it published in vain, and tells who listens. Not for use
+    /// under a lock.
     #[cold]
     pub(crate) fn count_lost(&self, slot: &ClientSlot, cause: DropCause, messages: u32) {
         if messages > 0 {

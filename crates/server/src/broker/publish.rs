@@ -429,8 +429,8 @@ impl Broker {
         })
     }
 
-    /// Puts a message into the queue of one client and wakes it; nobody is waited for. Returns whether the client takes it.
-    /// Not for use under a lock.
+    /// Puts a message into the queue of one client and wakes it; nobody is waited for. Returns whether the client takes
+    /// it. Not for use under a lock.
     pub(crate) fn enqueue(&self, slot: &Arc<ClientSlot>, message: Outbound, now: Moment) -> bool {
         let (mut after, profile) = (After::default(), slot.profile());
         let pushed = match message.qos {

@@ -1,7 +1,8 @@
-//! What is known of one client besides what a push has to know: what it sent and got, since when it is there, its items.
+//! What is known of one client besides what a push has to know: what it sent and got, since when it is there, its
+//! items.
 //!
-//! Relates to: [`ClientSlot`](super::slot::ClientSlot), which has one; `counters.rs`, whose tallies are added here once a
-//! turn; [`SessionStatus`](crate::SessionStatus), the public picture. Leaves out: subscriptions and what waits.
+//! Relates to: [`ClientSlot`](super::slot::ClientSlot), which has one; `counters.rs`, whose tallies are added here once
+//! a turn; [`SessionStatus`](crate::SessionStatus), the public picture. Leaves out: subscriptions and what waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
