@@ -306,10 +306,12 @@ impl Connection {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let before = self.framed.pending_out();
-        let flushed = self.framed.poll_flush(cx);
-        self.exchange.tally.write(before - self.framed.pending_out());
-        let Poll::Ready(written) = flushed else { return Ok(false) };
+        let Poll::Ready(written) = self.framed.poll_flush(cx) else {
+            self.exchange.tally.write(before - self.framed.pending_out());
+            return Ok(false);
+        };
         let written = written.map_err(|_| End::Lost)?;
+        self.exchange.tally.write(written);
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
     }
