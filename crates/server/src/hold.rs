@@ -86,13 +86,12 @@ impl Hold {
             return Poll::Pending;
         }
         for slot in &self.receivers {
-            if slot.mailbox.above_half() {
+            if slot.mailbox.above_half() && slot.patience.exhaust() {
                 tracing::debug!(
                     name: "client.quarantined",
                     client = %slot.id(),
                     "it is too slow; publishers do not wait for it any more"
                 );
-                slot.patience.exhaust();
                 counters.quarantines.add(1);
             }
         }

@@ -237,6 +237,8 @@ async fn one_frozen_client_delays_nobody_for_more_than_50_ms() {
     }
     // Once each at most, and behind the first nobody is waited for.
     assert!(began.elapsed() <= Duration::from_millis(160), "{:?}", began.elapsed());
+    let metrics = server.metrics();
+    assert!(metrics.quarantines == 1 && (1..=3).contains(&metrics.holds), "{metrics:?}");
     drop(frozen);
 }
 
@@ -267,7 +269,9 @@ async fn a_publisher_is_held_back_while_its_receiver_works_off_a_burst() {
         assert_eq!(slow.text().await, number.to_string());
     }
     publisher.await.unwrap();
-    assert_eq!(server.metrics().dropped.total(), 0);
+    let metrics = server.metrics();
+    assert_eq!((metrics.dropped.total(), metrics.quarantines), (0, 0));
+    assert!(metrics.holds > 0);
 }
 
 #[tokio::test(start_paused = true)]
