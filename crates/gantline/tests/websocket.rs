@@ -157,13 +157,13 @@ async fn a_thousand_half_open_upgrades_neither_block_the_door_nor_outlive_their_
     let client = Client::connect_with(ConnectOptions::to(address().unwrap()), knock()).await.unwrap();
     echo(&client).await;
     assert_eq!(begun.elapsed(), Duration::ZERO, "nobody was waited for");
-    assert_eq!(server.stats().connections, 1001);
+    assert_eq!(server.metrics().connections, 1001);
 
     for stream in &mut half_open {
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
     }
     assert_eq!(begun.elapsed().as_secs(), 5, "the connect time-out");
-    assert_eq!(server.stats().connections, 1);
+    assert_eq!(server.metrics().connections, 1);
     echo(&client).await;
 }
 

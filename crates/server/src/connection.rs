@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::{Moment, ServerConnection};
-use gantline_transport::{Clock, Framed, FramedError, Taken, Turn, Want};
+use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -27,6 +27,7 @@ use crate::events::ServerEvent;
 use crate::exchange::{End, Exchange};
 use crate::hold::{Hold, HoldCredit};
 use crate::intercepted::Interception;
+use crate::rate::Rate;
 
 /// A connection whose client was accepted.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     clock: Clock,
     hold: Option<Box<Hold>>,
     credit: HoldCredit,
+    /// There if the client may not send as fast as it can.
+    rate: Option<Box<Rate>>,
     /// How long the output was when something from the mailbox or a replay was last added. Unless it is 0, that is not
     /// written yet, and nothing more is taken.
     unwritten: usize,
@@ -57,12 +60,14 @@ impl Connection {
     ) -> Self {
         let exchange = Exchange::new(admission.broker(), machine, authentication, interception);
         let unwritten = framed.pending_out();
+        let rate = Rate::new(&exchange.broker.options, clock.now());
         Self {
             framed,
             exchange,
             clock,
             hold: None,
             credit: HoldCredit::default(),
+            rate,
             unwritten,
             replay_is_next: false,
             stopping: false,
@@ -95,8 +100,10 @@ impl Connection {
             cause: end.cause(),
         });
         match end {
-            End::Violated(violation) => tracing::info!(%client, %peer, %violation, "disconnected"),
-            end => tracing::debug!(%client, %peer, ?end, "disconnected"),
+            End::Violated(violation) => {
+                tracing::info!(name: "client.disconnected", %client, %peer, %violation, "disconnected")
+            }
+            end => tracing::debug!(name: "client.disconnected", %client, %peer, ?end, "disconnected"),
         }
         let speaks = exchange.end(end, framed.out());
         // Who says goodbye has still asked for what it sent before, the CONNACK of its CONNECT for one.
@@ -108,6 +115,24 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = self.clock.now();
+        let polled = if tracing::level_enabled!(tracing::Level::TRACE) {
+            self.span().in_scope(|| self.take_turns(now, cx))
+        } else {
+            self.take_turns(now, cx)
+        };
+        self.exchange.account(now);
+        polled
+    }
+
+    /// What encloses the work of one wake-up, user code included.
+    #[cold]
+    fn span(&self) -> tracing::Span {
+        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
+        tracing::trace_span!("client.turn", %client, %peer)
+    }
+
+    #[inline(never)]
+    fn take_turns(&mut self, now: Moment, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
             match self.turn(now, cx) {
                 Ok(true) => {}
@@ -146,21 +171,24 @@ impl Connection {
         if !self.may_read() {
             return Ok(false);
         }
-        let (exchange, waker, mut ended) = (&mut self.exchange, cx.waker(), None);
-        let inspects = exchange.inspects();
-        let turn = self.framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
-            if inspects && let Err(end) = exchange.inspect(frame) {
-                ended = Some(end);
-                return Turn::Stop;
-            }
-            match exchange.receive(now, waker, frame, out) {
-                Ok(turn) => turn,
-                Err(end) => {
-                    ended = Some(end);
-                    Turn::Stop
+        let Self { framed, exchange, rate, .. } = self;
+        exchange.begin();
+        // Two calls, so that where there is no rate nothing asks for one.
+        let (turn, ended) = match rate {
+            None => read_frames(framed, exchange, now, cx, |_| Turn::Continue),
+            Some(rate) => {
+                if !rate.may_read(now, cx, &exchange.broker.counters, exchange.slot.id()) {
+                    // It is us who keep silent, so the client is not given up for that.
+                    exchange.machine.note_received(now);
+                    exchange.slot.hear(now);
+                    return Ok(false);
                 }
+                read_frames(framed, exchange, now, cx, |frame| rate.take(frame))
             }
-        });
+        };
+        if let Poll::Ready(Ok(turn)) = &turn {
+            exchange.tally.came(turn.frames, turn.bytes);
+        }
         match (turn, ended) {
             (_, Some(end)) => Err(end),
             (Poll::Pending, None) => Ok(false),
@@ -195,13 +223,14 @@ impl Connection {
     /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up.
     fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) {
         self.exchange.settle(now);
+        let counters = &self.exchange.broker.counters;
         if let Some(publisher) = &mut self.exchange.publishing.publisher {
             publisher.after.wake();
             let filled = &mut publisher.after.filled;
             if !filled.is_empty() {
                 match &mut self.hold {
                     Some(hold) => hold.extend(filled.drain(..)),
-                    None => self.hold = self.credit.hold(filled.drain(..), now).map(Box::new),
+                    None => self.hold = self.credit.hold(counters, filled.drain(..), now).map(Box::new),
                 }
                 if self.hold.is_some() {
                     self.exchange.hold();
@@ -209,7 +238,7 @@ impl Connection {
             }
         }
         if let Some(hold) = &mut self.hold
-            && hold.poll(now, cx).is_ready()
+            && hold.poll(&self.exchange.broker.counters, now, cx).is_ready()
         {
             self.credit.used(hold, now);
             self.hold = None;
@@ -232,6 +261,7 @@ impl Connection {
             }
             asleep
         } else {
+            let before = framed.pending_out();
             let want = Want { once: true, queue: if yields { 0 } else { exchange.machine.quota() } };
             let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
@@ -239,6 +269,7 @@ impl Connection {
                 *replay_is_next |= !taken.queue.is_empty();
                 exchange.send(now, &mut taken, cx, framed)?;
                 *unwritten = framed.pending_out();
+                exchange.tally.send_bytes(*unwritten - before);
             }
             asleep
         };
@@ -286,9 +317,11 @@ impl Connection {
     /// Sends messages that waited for a hook.
     #[cold]
     fn deliver(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let before = self.framed.pending_out();
         let delivered = self.exchange.deliver(now, cx, &mut self.framed)?;
         if delivered {
             self.unwritten = self.framed.pending_out();
+            self.exchange.tally.send_bytes(self.unwritten - before);
         }
         Ok(delivered)
     }
@@ -309,10 +342,12 @@ impl Connection {
     /// Sends retained messages in turn with what comes from the mailbox: a page whenever the output is written, and the
     /// window every other time, so that neither keeps the other from a slow client.
     fn replay(&mut self, now: Moment) -> bool {
+        let before = self.framed.pending_out();
         let replayed = self.has_replay() && self.exchange.replay(now, REPLAYED_AT_ONCE, &mut self.framed);
         if replayed {
             self.replay_is_next = false;
             self.unwritten = self.framed.pending_out();
+            self.exchange.tally.send_bytes(self.unwritten - before);
         }
         replayed
     }
@@ -322,11 +357,44 @@ impl Connection {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
+        let before = self.framed.pending_out();
+        let Poll::Ready(written) = self.framed.poll_flush(cx) else {
+            self.exchange.tally.write(before - self.framed.pending_out());
+            return Ok(false);
+        };
         let written = written.map_err(|_| End::Lost)?;
+        self.exchange.tally.write(written);
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
     }
+}
+
+/// Reads once and handles what is whole, as long as `more` says so. Returns why the connection ends, if it does.
+fn read_frames(
+    framed: &mut Framed,
+    exchange: &mut Exchange,
+    now: Moment,
+    cx: &mut Context<'_>,
+    mut more: impl FnMut(&[u8]) -> Turn,
+) -> (Poll<Result<ReadTurn, FramedError>>, Option<End>) {
+    let (waker, inspects, mut ended) = (cx.waker(), exchange.inspects(), None);
+    let turn = framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
+        if inspects && let Err(end) = exchange.inspect(frame) {
+            ended = Some(end);
+            return Turn::Stop;
+        }
+        match exchange.receive(now, waker, frame, out) {
+            Ok(turn) => match more(frame) {
+                Turn::Continue => turn,
+                Turn::Stop => Turn::Stop,
+            },
+            Err(end) => {
+                ended = Some(end);
+                Turn::Stop
+            }
+        }
+    });
+    (turn, ended)
 }
 
 /// The future of a connection. Written by hand, because that of an `async fn` would hold the connection twice.

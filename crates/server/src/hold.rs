@@ -14,6 +14,7 @@ use std::time::Duration;
 use gantline_protocol::Moment;
 use tokio::time::{Sleep, sleep};
 
+use crate::broker::counters::Counters;
 use crate::broker::slot::ClientSlot;
 
 /// What a publisher is waiting for.
@@ -36,6 +37,7 @@ impl HoldCredit {
     /// Begins to wait for these receivers, unless the credit of this second is used up.
     pub(crate) fn hold(
         &mut self,
+        counters: &Counters,
         receivers: impl Iterator<Item = Arc<ClientSlot>>,
         now: Moment,
     ) -> Option<Hold> {
@@ -43,6 +45,7 @@ impl HoldCredit {
         if left.is_zero() {
             return None;
         }
+        counters.holds.add(1);
         let until = now.plus(left);
         let timer = Box::pin(sleep(left));
         let mut hold = Hold { receivers: Vec::new(), began: now, until, timer };
@@ -74,7 +77,7 @@ impl Hold {
     }
 
     /// Whether it is over. If not, the task is woken when it may be.
-    pub(crate) fn poll(&mut self, now: Moment, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, counters: &Counters, now: Moment, cx: &mut Context<'_>) -> Poll<()> {
         self.receivers.retain(|slot| slot.mailbox.wait_for_room(cx.waker()));
         if self.receivers.is_empty() {
             return Poll::Ready(());
@@ -83,9 +86,13 @@ impl Hold {
             return Poll::Pending;
         }
         for slot in &self.receivers {
-            if slot.mailbox.above_half() {
-                tracing::debug!(client = %slot.id(), "it is too slow; publishers do not wait for it any more");
-                slot.patience.exhaust();
+            if slot.mailbox.above_half() && slot.patience.exhaust() {
+                tracing::debug!(
+                    name: "client.quarantined",
+                    client = %slot.id(),
+                    "it is too slow; publishers do not wait for it any more"
+                );
+                counters.quarantines.add(1);
             }
         }
         Poll::Ready(())

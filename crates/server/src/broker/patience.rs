@@ -24,12 +24,14 @@ impl Patience {
         self.calm_since.load(Ordering::Relaxed) != TRUSTED
     }
 
-    /// Somebody waited in vain.
-    pub(crate) fn exhaust(&self) {
-        if self.calm_since.swap(BUSY, Ordering::Relaxed) == TRUSTED {
+    /// Somebody waited in vain. Returns whether a quarantine begins with that.
+    pub(crate) fn exhaust(&self) -> bool {
+        let begins = self.calm_since.swap(BUSY, Ordering::Relaxed) == TRUSTED;
+        if begins {
             let relapses = self.relapses.load(Ordering::Relaxed);
             self.relapses.store(relapses.saturating_add(1), Ordering::Relaxed);
         }
+        begins
     }
 
     /// The mailbox was seen. Ends the quarantine when it has been calm, that is below a quarter, for long enough.

@@ -17,6 +17,7 @@ use gantline_transport::sync::Mutex;
 use gantline_transport::{Budget, Mailbox, MailboxLimits};
 
 use super::patience::Patience;
+use super::record::Record;
 use super::session::ClientSession;
 use super::subscriptions::Subscriber;
 use crate::hooks::ClientContext;
@@ -45,8 +46,8 @@ pub(crate) struct ClientSlot {
     pub(crate) mailbox: Mailbox<Order>,
     /// Whether publishers wait for the client when it is slow.
     pub(crate) patience: Patience,
-    /// Messages lost at the bounds of the mailbox.
-    dropped: AtomicU64,
+    /// What is counted and known of the client besides.
+    pub(crate) record: Box<Record>,
     profile: AtomicU64,
     /// When something last came from the client, in milliseconds.
     heard: AtomicU64,
@@ -128,7 +129,7 @@ impl ClientSlot {
             id,
             mailbox,
             patience: Patience::default(),
-            dropped: AtomicU64::new(0),
+            record: Box::default(),
             profile: AtomicU64::new(Profile::AWAY.pack()),
             heard: AtomicU64::new(0),
             silence_millis: AtomicU32::new(0),
@@ -191,14 +192,9 @@ impl ClientSlot {
         if concerned { self.mailbox.push_control(Order::Kick(reason)) } else { None }
     }
 
-    /// Counts messages that were lost at a bound.
-    pub(crate) fn count_dropped(&self, messages: u32) {
-        self.dropped.fetch_add(messages.into(), Ordering::Relaxed);
-    }
-
-    /// How many messages were lost at a bound.
+    /// How many messages were lost.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.record.dropped.get()
     }
 }
 

@@ -220,6 +220,12 @@ impl Peer {
         text(&self.message().await)
     }
 
+    /// Completes the flow of the message with QoS 2 that came last.
+    pub(crate) async fn complete_last(&mut self) {
+        let Packet::PubRel(release) = self.expect(PacketType::PubRel).await else { unreachable!() };
+        self.ack(Packet::PubComp, release.packet_id.get(), ReasonCode::Success).await;
+    }
+
     /// The payloads of the next messages.
     pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
         let mut texts = Vec::new();

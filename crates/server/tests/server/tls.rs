@@ -59,14 +59,14 @@ async fn a_thousand_half_open_handshakes_hold_nobody_up_and_end_in_time() {
     let mut peer = peer(&server, &ca).await;
     assert_eq!(peer.introduce(clean("friend")).await.reason, ReasonCode::Success);
     peer.ping().await;
-    assert_eq!(server.stats().connections, STRANGERS + 1, "nobody had to go for that");
+    assert_eq!(server.metrics().connections, STRANGERS + 1, "nobody had to go for that");
 
     for mut stranger in strangers {
         let end = timeout(Duration::from_secs(30), stranger.read(&mut [0])).await.expect("it ends by itself");
         assert!(matches!(end, Ok(0) | Err(_)), "nothing is said to it");
     }
     peer.ping().await;
-    assert_eq!(server.stats().connections, 1);
+    assert_eq!(server.metrics().connections, 1);
     server.shutdown(Duration::from_secs(5)).await;
 }
 
@@ -109,7 +109,7 @@ async fn tls_on_a_port_without_it_is_closed_and_counted() {
     let mut tcp = TcpStream::connect(("localhost", port(&server))).await.unwrap();
     tcp.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).await.unwrap();
     assert!(matches!(tcp.read(&mut [0]).await, Ok(0) | Err(_)));
-    assert_eq!(server.stats().violations, 1);
+    assert_eq!(server.metrics().violations, 1);
 }
 
 #[tokio::test]

@@ -122,6 +122,8 @@ pub struct Want {
 /// What the owner took. Reused from turn to turn; [`Mailbox::take`] appends to it.
 #[derive(Debug)]
 pub struct Taken<C> {
+    /// How many finished QoS 0 packets the last take of such put straight into the output.
+    pub finished: u32,
     /// QoS 0 messages to encode after the bytes that went straight to the output.
     pub late: Vec<Late>,
     /// QoS 1 and 2 messages to send.
@@ -132,7 +134,7 @@ pub struct Taken<C> {
 
 impl<C> Taken<C> {
     /// Nothing, and no memory.
-    pub const EMPTY: Self = Self { late: Vec::new(), queue: Vec::new(), control: Vec::new() };
+    pub const EMPTY: Self = Self { finished: 0, late: Vec::new(), queue: Vec::new(), control: Vec::new() };
 }
 
 impl<C> Default for Taken<C> {
