@@ -7,6 +7,7 @@
 
 pub(crate) mod publisher;
 pub(crate) mod sample;
+pub(crate) mod waits;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use mio::{Events, Poll, Token, event::Event};
 use self::{
     publisher::{Pace, Publisher},
     sample::{Faults, Sample},
+    waits::Waits,
 };
 use super::{
     alarm::Alarm,
@@ -29,7 +31,7 @@ use super::{
     wire::{
         self,
         connect::Session,
-        publish::{self, COUNTER, Outline, PublishTemplate},
+        publish::{self, COUNTER, Outline, PublishTemplate, Turns},
     },
 };
 
@@ -50,6 +52,9 @@ pub(crate) enum Topology {
     Group(usize),
     /// A topic and a subscriber for each publisher, and the subscribers are not there by now.
     Away,
+    /// A topic for each of so many subscribers. Each publisher sends to one after the other, and no two begin with the
+    /// same.
+    InTurns(usize),
     /// A topic for each message of each publisher, and nobody who subscribes by now.
     Scattered,
 }
@@ -59,7 +64,7 @@ impl Topology {
     pub(crate) const fn subscribers(self, publishers: usize) -> usize {
         match self {
             Self::Pairs | Self::CrossingPairs => publishers,
-            Self::All(count) | Self::Group(count) => count,
+            Self::All(count) | Self::Group(count) | Self::InTurns(count) => count,
             Self::Away | Self::Scattered => 0,
         }
     }
@@ -75,13 +80,28 @@ impl Topology {
 
     /// The end of the topic of a publisher.
     fn topic(self, publisher: usize) -> String {
-        if self == Self::Scattered { format!("{publisher}/{COUNTER}") } else { publisher.to_string() }
+        match self {
+            Self::Scattered => format!("{publisher}/{COUNTER}"),
+            Self::InTurns(_) => COUNTER.to_owned(),
+            _ => publisher.to_string(),
+        }
+    }
+
+    /// Which topics a publisher takes turns at.
+    const fn turns(self, publisher: usize, publishers: usize) -> Turns {
+        match self {
+            Self::InTurns(count) => {
+                Turns { first: (publisher * count / publishers) as u64, topics: count as u64 }
+            }
+            _ => Turns::ALONE,
+        }
     }
 
     /// The filter of a subscriber.
     pub(crate) fn filter(self, run: &Run, subscriber: usize) -> String {
         match self {
             Self::Pairs | Self::CrossingPairs | Self::Away => run.topic(&subscriber.to_string()),
+            Self::InTurns(_) => run.topic(&format!("{subscriber:0width$}", width = COUNTER.len())),
             Self::All(_) | Self::Scattered => run.topic("+"),
             Self::Group(_) => format!("$share/bench/{}", run.topic("+")),
         }
@@ -91,7 +111,7 @@ impl Topology {
         match self {
             Self::Pairs | Self::CrossingPairs | Self::Away => Ledger::new(window, publisher..publisher + 1),
             Self::All(count) => Ledger::new(window, 0..count),
-            Self::Group(count) => Ledger::shared(window, count),
+            Self::Group(count) | Self::InTurns(count) => Ledger::shared(window, count),
             Self::Scattered => Ledger::unordered(window),
         }
     }
@@ -120,6 +140,10 @@ pub(crate) struct Traffic {
     alarm: Alarm,
     publishers: Vec<Publisher>,
     subscribers: Vec<Link>,
+    /// How many messages each of them has got.
+    received: Vec<u64>,
+    /// Those that may have something to write.
+    speaking: Vec<usize>,
     pace: Pace,
     scratch: Vec<u8>,
     line: Progress,
@@ -134,6 +158,8 @@ pub(crate) struct Traffic {
     latency: Histogram,
     /// How long after its due time a message was sent.
     late: Histogram,
+    /// From when a message was sent to its acknowledgement, when that is of interest.
+    waits: Histogram,
 }
 
 impl Traffic {
@@ -151,6 +177,8 @@ impl Traffic {
             alarm,
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            received: Vec::new(),
+            speaking: Vec::new(),
             pace: plan.pace,
             scratch: vec![0; 256 * 1024],
             line,
@@ -162,9 +190,14 @@ impl Traffic {
             is_cut_short: false,
             latency: Histogram::default(),
             late: Histogram::default(),
+            waits: Histogram::default(),
         };
         let mut receiving = Vec::new();
-        for index in 0..plan.topology.subscribers(plan.publishers) {
+        let subscribers = plan.topology.subscribers(plan.publishers);
+        for index in 0..subscribers {
+            traffic.line.show(Instant::now(), || {
+                format!("{}: {index} of {subscribers} subscribers connected", plan.scenario)
+            });
             let mut greeted = Greeted::open(run, run.client_id("s", index), LONG_KEEP_ALIVE, Session::Clean)?;
             greeted.subscribe(run, &[plan.topology.filter(run, index)], plan.qos)?;
             receiving.push(greeted);
@@ -192,6 +225,7 @@ impl Traffic {
         let template = PublishTemplate::new(&Outline {
             dialect: self.run.dialect,
             topic: &self.run.topic(&plan.topology.topic(index)),
+            turns: plan.topology.turns(index, plan.publishers),
             qos: plan.qos,
             retain: plan.retain,
             payload: plan.body.payload as usize,
@@ -210,6 +244,7 @@ impl Traffic {
         link.out.extend_from_slice(bytes);
         link.flush()?;
         self.subscribers.push(link);
+        self.received.push(0);
         self.moved = Instant::now();
         // What came together with the CONNACK is no event any more.
         self.read_messages(self.subscribers.len() - 1, self.moved)
@@ -267,6 +302,20 @@ impl Traffic {
         self.counted_from = self.since_start();
     }
 
+    /// Waits for acknowledgements count from now on. Nothing is unacknowledged.
+    pub(crate) fn count_waits(&mut self) {
+        self.waits = Histogram::default();
+        self.publishers.iter_mut().for_each(|it| it.waits = Some(Waits::default()));
+    }
+
+    /// Does something else, and nothing becomes due meanwhile.
+    pub(crate) fn pause<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let done = work(self);
+        self.started += began.elapsed();
+        done
+    }
+
     /// Where things stand.
     pub(crate) fn sample(&self) -> Sample {
         Sample {
@@ -306,6 +355,21 @@ impl Traffic {
         &self.late
     }
 
+    /// From when a message was sent to its acknowledgement, in nanoseconds, of all publishers.
+    pub(crate) const fn waits(&self) -> &Histogram {
+        &self.waits
+    }
+
+    /// For how long each publisher waits.
+    pub(crate) fn waits_of_each(&self) -> impl Iterator<Item = &Waits> {
+        self.publishers.iter().filter_map(|it| it.waits.as_ref())
+    }
+
+    /// How many messages each subscriber has got so far.
+    pub(crate) fn received(&self) -> &[u64] {
+        &self.received
+    }
+
     fn since_start(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
@@ -331,15 +395,22 @@ impl Traffic {
         for publisher in &mut self.publishers {
             publisher.link.flush_or_explain(&mut self.scratch)?;
         }
-        for link in &mut self.subscribers {
-            link.flush_or_explain(&mut self.scratch)?;
+        for index in self.speaking.drain(..) {
+            self.subscribers[index].flush_or_explain(&mut self.scratch)?;
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let polled = link::poll(&mut self.poll, &mut events, wait);
         let now = Instant::now();
         let outcome = polled.and_then(|()| {
-            let is_read = |event: &&Event| event.is_readable() && !Alarm::rang(event);
-            events.iter().filter(is_read).try_for_each(|event| {
+            let is_ours = |event: &&Event| !Alarm::rang(event);
+            events.iter().filter(is_ours).try_for_each(|event| {
+                // What the socket did not take before it may take now.
+                if event.is_writable() && event.token().0 >= self.publishers.len() {
+                    self.speaking.push(event.token().0 - self.publishers.len());
+                }
+                if !event.is_readable() {
+                    return Ok(());
+                }
                 self.read(event.token().0, now)?;
                 // A short read leaves the end of the stream behind, for which there is no other event.
                 if event.is_read_closed() { self.read(event.token().0, now) } else { Ok(()) }
@@ -354,7 +425,8 @@ impl Traffic {
         if token >= self.publishers.len() {
             return self.read_messages(token - self.publishers.len(), now);
         }
-        if self.publishers[token].read_acks(&mut self.scratch)? {
+        let elapsed = (now - self.started).as_nanos() as u64;
+        if self.publishers[token].read_acks(&mut self.scratch, elapsed, &mut self.waits)? {
             self.moved = now;
         }
         Ok(())
@@ -385,7 +457,11 @@ impl Traffic {
             _ => {}
         };
         self.subscribers[index].read(&mut self.scratch, each)?;
+        if !self.subscribers[index].out.is_empty() {
+            self.speaking.push(index);
+        }
         if delivered > 0 {
+            self.received[index] += delivered;
             self.delivered += delivered;
             self.moved = now;
         }
