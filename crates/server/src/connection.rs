@@ -57,6 +57,7 @@ impl Connection {
     ) -> Self {
         let exchange = Exchange::new(admission.broker(), machine, authentication, interception);
         let unwritten = framed.pending_out();
+        exchange.slot.patience.unblock();
         Self {
             framed,
             exchange,
@@ -137,7 +138,7 @@ impl Connection {
         if hooked {
             self.inspect(waiting)?;
         }
-        busy |= self.write(cx)?;
+        busy |= self.write(now, cx)?;
         Ok(busy)
     }
 
@@ -321,8 +322,14 @@ impl Connection {
         self.exchange.machine.session().has_replay() && !self.stopping && !self.exchange.is_delivering()
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
+    fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let waiting = self.framed.pending_out();
+        let patience = &self.exchange.slot.patience;
+        let Poll::Ready(written) = self.framed.poll_flush(cx) else {
+            patience.block(now, self.framed.pending_out() < waiting);
+            return Ok(false);
+        };
+        patience.unblock();
         let written = written.map_err(|_| End::Lost)?;
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)

@@ -93,5 +93,5 @@ impl Hold {
 }
 
 /// The most that a publisher is held, in milliseconds of any [`WINDOW`].
-const LONGEST: u32 = 50;
+pub(crate) const LONGEST: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(1);

@@ -230,11 +230,8 @@ impl After {
     #[inline]
     fn note(&mut self, slot: &Arc<ClientSlot>, epoch: u32, pushed: Pushed, now: Moment) {
         self.wakers.extend(pushed.wake);
-        if pushed.above_half {
-            slot.patience.observe(|| false, now);
-            if !slot.patience.is_exhausted() {
-                self.filled.push(Arc::clone(slot));
-            }
+        if pushed.above_half && slot.patience.is_worth_a_wait(now) {
+            self.filled.push(Arc::clone(slot));
         }
         if pushed.dropped > 0 {
             self.lost(slot, epoch, pushed.dropped, pushed.disconnect);
