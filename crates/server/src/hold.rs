@@ -141,8 +141,14 @@ mod tests {
 
     #[test]
     fn nobody_is_held_longer_than_50_ms_of_any_second() {
-        let schedules: [&[_]; 6] =
-            [&[(50, 1)], &[(1, 1)], &[(1, 949), (50, 1)], &[(3, 17)], &[(20, 300)], &[(49, 901), (7, 1)]];
+        let schedules: [&[_]; 6] = [
+            &[(50, 1)],
+            &[(1, 1)],
+            &[(1, 949), (50, 1), (50, 1)],
+            &[(3, 17)],
+            &[(20, 300)],
+            &[(49, 901), (7, 1)],
+        ];
         for schedule in schedules {
             let holds = holds(schedule);
             for from in 0..9_000 {

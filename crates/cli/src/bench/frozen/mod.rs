@@ -20,7 +20,7 @@ use super::{
     progress::Progress,
     report::Report,
     run::Run,
-    traffic::{Plan, Topology, Traffic, publisher::Pace, sample::Sample, waits::Waits},
+    traffic::{Plan, Traffic, publisher::Pace, sample::Sample, topology::Topology, waits::Waits},
 };
 
 /// With it, an acknowledgement shows how long a publisher is held back.

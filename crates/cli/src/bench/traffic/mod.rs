@@ -2,11 +2,12 @@
 //!
 //! A message counts as delivered when a subscriber has read its PUBLISH. Scenarios say who publishes to whom
 //! ([`Plan`]) and how fast ([`Pace`]), then let the loop run: for a time ([`Traffic::spin`]), until all is sent
-//! ([`Traffic::send_all`]) or until all has arrived ([`Traffic::drain`]). Relates to: [`publisher`], which is one
-//! of the senders; [`sample`], the figures. Leaves out: the scenarios.
+//! ([`Traffic::send_all`]) or until all has arrived ([`Traffic::drain`]). Relates to: [`topology`], who gets what;
+//! [`publisher`], one of the senders; [`sample`] and [`waits`], the figures. Leaves out: the scenarios.
 
 pub(crate) mod publisher;
 pub(crate) mod sample;
+pub(crate) mod topology;
 pub(crate) mod waits;
 
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use mio::{Events, Poll, Token, event::Event};
 use self::{
     publisher::{Pace, Publisher},
     sample::{Faults, Sample},
+    topology::Topology,
     waits::Waits,
 };
 use super::{
@@ -23,7 +25,6 @@ use super::{
     args::Body,
     failure::Failure,
     histogram::Histogram,
-    ledger::Ledger,
     link::{self, Greeted, LONG_KEEP_ALIVE, Link, TICK},
     process,
     progress::Progress,
@@ -31,91 +32,12 @@ use super::{
     wire::{
         self,
         connect::Session,
-        publish::{self, COUNTER, Outline, PublishTemplate, Turns},
+        publish::{self, Outline, PublishTemplate},
     },
 };
 
 /// With nothing delivered for so long, what is missing counts as lost.
 const STALL: Duration = Duration::from_secs(2);
-
-/// Who gets whose messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Topology {
-    /// A topic and a subscriber for each publisher.
-    Pairs,
-    /// The same, connected so that of each four pairs two cross between the workers of a broker that has two and gives
-    /// them connections in turn.
-    CrossingPairs,
-    /// All of so many subscribers get all messages.
-    All(usize),
-    /// One of so many subscribers gets each message.
-    Group(usize),
-    /// A topic and a subscriber for each publisher, and the subscribers are not there by now.
-    Away,
-    /// A topic for each of so many subscribers. Each publisher sends to one after the other, and no two begin with the
-    /// same.
-    InTurns(usize),
-    /// A topic for each message of each publisher, and nobody who subscribes by now.
-    Scattered,
-}
-
-impl Topology {
-    /// How many subscribers there are from the beginning.
-    pub(crate) const fn subscribers(self, publishers: usize) -> usize {
-        match self {
-            Self::Pairs | Self::CrossingPairs => publishers,
-            Self::All(count) | Self::Group(count) | Self::InTurns(count) => count,
-            Self::Away | Self::Scattered => 0,
-        }
-    }
-
-    /// The publisher that connects as the `turn`-th, behind the subscribers, who connect in their order.
-    const fn publisher_at(self, turn: usize) -> usize {
-        match self {
-            // 0 1 3 2 4 5 7 6 ...: every other two change places, and with them the worker.
-            Self::CrossingPairs => turn ^ (turn / 2 % 2),
-            _ => turn,
-        }
-    }
-
-    /// The end of the topic of a publisher.
-    fn topic(self, publisher: usize) -> String {
-        match self {
-            Self::Scattered => format!("{publisher}/{COUNTER}"),
-            Self::InTurns(_) => COUNTER.to_owned(),
-            _ => publisher.to_string(),
-        }
-    }
-
-    /// Which topics a publisher takes turns at.
-    const fn turns(self, publisher: usize, publishers: usize) -> Turns {
-        match self {
-            Self::InTurns(count) => {
-                Turns { first: (publisher * count / publishers) as u64, topics: count as u64 }
-            }
-            _ => Turns::ALONE,
-        }
-    }
-
-    /// The filter of a subscriber.
-    pub(crate) fn filter(self, run: &Run, subscriber: usize) -> String {
-        match self {
-            Self::Pairs | Self::CrossingPairs | Self::Away => run.topic(&subscriber.to_string()),
-            Self::InTurns(_) => run.topic(&format!("{subscriber:0width$}", width = COUNTER.len())),
-            Self::All(_) | Self::Scattered => run.topic("+"),
-            Self::Group(_) => format!("$share/bench/{}", run.topic("+")),
-        }
-    }
-
-    fn ledger(self, window: u32, publisher: usize) -> Ledger {
-        match self {
-            Self::Pairs | Self::CrossingPairs | Self::Away => Ledger::new(window, publisher..publisher + 1),
-            Self::All(count) => Ledger::new(window, 0..count),
-            Self::Group(count) | Self::InTurns(count) => Ledger::shared(window, count),
-            Self::Scattered => Ledger::unordered(window),
-        }
-    }
-}
 
 /// What a scenario wants.
 #[derive(Clone, Debug)]
@@ -484,26 +406,5 @@ impl Traffic {
             let rate = (sent.max(delivered)) as f64 / seconds;
             format!("{scenario}: {seconds:.1} s, {sent} sent, {delivered} delivered, {rate:.0}/s")
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_of_the_crossing_pairs_meet_another_worker() {
-        let pairs = 12;
-        let crossing = (0..pairs)
-            .filter(|turn| {
-                let publisher = Topology::CrossingPairs.publisher_at(*turn);
-                // Its subscriber connected as the `publisher`-th, and before all publishers.
-                (pairs + turn) % 2 != publisher % 2
-            })
-            .count();
-        assert_eq!(crossing, pairs / 2);
-        let mut all: Vec<_> = (0..pairs).map(|turn| Topology::CrossingPairs.publisher_at(turn)).collect();
-        all.sort_unstable();
-        assert_eq!(all, Vec::from_iter(0..pairs));
     }
 }
