@@ -34,8 +34,8 @@ pub(crate) enum Command {
     /// Put load on an MQTT broker, ours or another, and say what that cost the broker
     ///
     /// Prints one table, or one JSON object with --json. Exit code 3: messages were lost, doubled or out of
-    /// order with QoS 1 or 2, or bad input was not dealt with as MQTT says. Ctrl-C ends it early and prints
-    /// what there is.
+    /// order with QoS 1 or 2, bad input was not dealt with as MQTT says, or a bound that was to be checked was
+    /// broken. Ctrl-C ends it early and prints what there is.
     Bench(Bench),
 }
 

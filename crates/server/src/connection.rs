@@ -61,6 +61,7 @@ impl Connection {
         let exchange = Exchange::new(admission.broker(), machine, authentication, interception);
         let unwritten = framed.pending_out();
         let rate = Rate::new(&exchange.broker.options, clock.now());
+        exchange.slot.patience.unblock();
         Self {
             framed,
             exchange,
@@ -162,7 +163,7 @@ impl Connection {
         if hooked {
             self.inspect(waiting)?;
         }
-        busy |= self.write(cx)?;
+        busy |= self.write(now, cx)?;
         Ok(busy)
     }
 
@@ -356,12 +357,16 @@ impl Connection {
         self.exchange.machine.session().has_replay() && !self.stopping && !self.exchange.is_delivering()
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
         let before = self.framed.pending_out();
+        let patience = &self.exchange.slot.patience;
         let Poll::Ready(written) = self.framed.poll_flush(cx) else {
-            self.exchange.tally.write(before - self.framed.pending_out());
+            let written = before - self.framed.pending_out();
+            patience.block(now, written > 0);
+            self.exchange.tally.write(written);
             return Ok(false);
         };
+        patience.unblock();
         let written = written.map_err(|_| End::Lost)?;
         self.exchange.tally.write(written);
         // Reading, the mailbox and a replay may have waited for this.

@@ -262,11 +262,8 @@ impl After {
         now: Moment,
     ) {
         self.wakers.extend(pushed.wake);
-        if pushed.above_half {
-            slot.patience.observe(|| false, now);
-            if !slot.patience.is_exhausted() {
-                self.filled.push(Arc::clone(slot));
-            }
+        if pushed.above_half && slot.patience.is_worth_a_wait(now, || slot.quarantined(&broker.counters)) {
+            self.filled.push(Arc::clone(slot));
         }
         if pushed.dropped > 0 {
             self.lost(broker, slot, epoch, pushed.dropped, pushed.disconnect);

@@ -16,6 +16,7 @@ use gantline_protocol::{ClientId, Limits, Moment, Outbound, ReasonCode, Subscrip
 use gantline_transport::sync::Mutex;
 use gantline_transport::{Budget, Mailbox, MailboxLimits};
 
+use super::counters::Counters;
 use super::patience::Patience;
 use super::record::Record;
 use super::session::ClientSession;
@@ -181,6 +182,17 @@ impl ClientSlot {
             0 => Moment::NEVER,
             millis => Moment::from_millis(self.heard.load(Ordering::Relaxed) + u64::from(millis)),
         }
+    }
+
+    /// Publishers do not wait for the client any more.
+    #[cold]
+    pub(crate) fn quarantined(&self, counters: &Counters) {
+        tracing::debug!(
+            name: "client.quarantined",
+            client = %self.id,
+            "it is too slow; publishers do not wait for it any more"
+        );
+        counters.quarantines.add(1);
     }
 
     /// Tells the connection of this loan to end, once; whoever has the session by now is not concerned. The waker is

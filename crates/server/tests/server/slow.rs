@@ -242,6 +242,22 @@ async fn one_frozen_client_delays_nobody_for_more_than_50_ms() {
     drop(frozen);
 }
 
+/// Its socket is full long before its mailbox is half full, so there is nothing to wait for any more.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_client_whose_socket_took_nothing_for_long() {
+    let server = server_with(ServerOptions::default().max_queued_messages(40)).await;
+    let frozen = subscriber(&server, clean("frozen"), &["t"], QoS::AtLeastOnce).await;
+    let mut other = client(&server, "b").await;
+    for number in 0..500 {
+        let before = Instant::now();
+        other.publish("t", &format!("{number:04000}"), QoS::AtLeastOnce).await;
+        assert_eq!(before.elapsed(), Duration::ZERO, "{number}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(server.metrics().dropped.total() > 0, "{:?}", server.metrics());
+    drop(frozen);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_publisher_is_held_back_while_its_receiver_works_off_a_burst() {
     let server = server_with(ServerOptions::default().max_queued_messages(100).receive_maximum(20)).await;
