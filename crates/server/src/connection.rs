@@ -99,8 +99,9 @@ impl Connection {
             end => tracing::debug!(%client, %peer, ?end, "disconnected"),
         }
         let speaks = exchange.end(end, framed.out());
-        // Who says goodbye has still asked for what it sent before, the CONNACK of its CONNECT for one.
-        if speaks || matches!(end, End::Left(_)) && framed.has_last_words() {
+        // Who says goodbye, or only that it sends no more, has still asked for what it sent before: the CONNACK of its
+        // CONNECT for one.
+        if speaks || matches!(end, End::Left(_) | End::Closed) && framed.has_last_words() {
             let timeout = exchange.broker.options.close_timeout;
             tokio::spawn(farewell(framed, timeout, admission));
         }
@@ -175,7 +176,8 @@ impl Connection {
                 Ok(true)
             }
             (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
-            (Poll::Ready(Err(FramedError::Closed | FramedError::Io(_))), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Closed),
+            (Poll::Ready(Err(FramedError::Io(_))), None) => Err(End::Lost),
         }
     }
 

@@ -275,6 +275,11 @@ impl Peer {
         }
     }
 
+    /// Says that nothing more comes, and goes on listening.
+    pub(crate) async fn falls_silent(&mut self) {
+        poll_fn(|cx| self.stream.poll_shutdown(cx)).await.unwrap();
+    }
+
     /// Publishes, completes the flow, and returns what the server said.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &str, qos: QoS) -> ReasonCode {
         let packet = self.made(topic, payload, qos);
