@@ -9,7 +9,7 @@
 //! below holds the sizes.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -352,13 +352,10 @@ impl Future for Running {
 /// unread may take the goodbye back from the network.
 pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
     let closed = async {
-        if framed.close().await.is_err() {
-            return;
-        }
-        let ignore = |_: &[u8], _: &mut Vec<u8>| Turn::Continue;
-        while poll_fn(|cx| framed.poll_read_turn(cx, ignore)).await.is_ok() {}
+        framed.close().await?;
+        framed.drain().await?;
         // WebSocket was closed by both now, TLS below it was not.
-        let _ = framed.close().await;
+        framed.close().await
     };
     // Whoever does not close in time is closed by us.
     let _ = timeout(limit, closed).await;

@@ -204,6 +204,22 @@ impl Framed {
         poll_fn(|cx| self.poll_close(cx)).await
     }
 
+    /// Reads and forgets whatever comes, packets or not, until the peer is done: for the end, after a
+    /// [`close`](Self::close). Packets that were left over are forgotten too. Has no bound but the caller's time-out.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn drain(&mut self) -> io::Result<()> {
+        (self.tail, self.tail_start) = (Vec::new(), 0);
+        let mut read = |cx: &mut Context<'_>| {
+            buffers::with_scratch(|scratch| self.stream.poll_read(cx, &mut scratch[..READ]))
+        };
+        while poll_fn(&mut read).await? > 0 {}
+        Ok(())
+    }
+
     fn poll_turn<F>(
         &mut self,
         cx: &mut Context<'_>,

@@ -379,3 +379,16 @@ async fn who_sends_connect_and_nothing_more_is_answered() {
     assert_eq!(peer.connack().await.reason, ReasonCode::Success);
     peer.hears_the_end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_waits_for_who_goes_on_sending_garbage() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    // A remaining length that does not end: where the next packet begins will never be known.
+    peer.send_bytes(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]).await;
+    peer.is_disconnected(ReasonCode::MalformedPacket).await;
+    settle().await;
+    assert!(peer.is_read().await, "a socket that is closed while something is unread takes the goodbye back");
+    seconds_pass(2).await;
+    assert!(!peer.is_read().await, "not for ever");
+}

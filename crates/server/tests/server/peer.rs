@@ -275,6 +275,11 @@ impl Peer {
         }
     }
 
+    /// Whether the server still reads what is sent.
+    pub(crate) async fn is_read(&mut self) -> bool {
+        poll_fn(|cx| self.stream.poll_write(cx, &[0xFF])).await.is_ok()
+    }
+
     /// Says that nothing more comes, and goes on listening.
     pub(crate) async fn falls_silent(&mut self) {
         poll_fn(|cx| self.stream.poll_shutdown(cx)).await.unwrap();
