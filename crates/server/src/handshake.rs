@@ -60,21 +60,17 @@ pub(crate) async fn serve(
             broker.events.announce(|| ServerEvent::Refused { peer: Arc::clone(framed.info()), reason });
             farewell(*framed, broker.options.close_timeout, admission).await;
         }
-        Ok(Err(Refused::Violated(violation))) => {
+        Ok(Err(Refused::Untold(stranger, framed))) => {
             broker.counters.violations.add(1);
-            tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
+            tracing::info!(%peer, "closed before CONNECT was accepted: {stranger}");
+            // MQTT has no word for it, but a layer below may have one.
+            if framed.has_last_words() {
+                farewell(*framed, broker.options.close_timeout, admission).await;
+            }
         }
         Ok(Err(Refused::WithoutHandshake(error))) => {
             broker.counters.violations.add(u64::from(matches!(error, HandshakeError::ProxyProtocol(_))));
             tracing::info!(%peer, %error, "its handshake failed");
-        }
-        Ok(Err(Refused::Tls)) => {
-            broker.counters.violations.add(1);
-            tracing::info!(%peer, "sent TLS to a port without TLS: it has to use mqtt://, or another port");
-        }
-        Ok(Err(Refused::Http)) => {
-            broker.counters.violations.add(1);
-            tracing::info!(%peer, "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener");
         }
         Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it was accepted"),
         Err(_) => tracing::info!(%peer, "its handshake, CONNECT or authentication did not end in time"),
@@ -100,16 +96,23 @@ enum Unauthenticated {
 enum Refused {
     /// The client is told why.
     Told(ReasonCode, Box<Framed>),
-    /// What came was not CONNECT, or there is no way to answer it.
-    Violated(Violation),
+    /// There is no way to answer in MQTT.
+    Untold(Stranger, Box<Framed>),
     /// It never got as far as MQTT.
     WithoutHandshake(HandshakeError),
-    /// There should have been no TLS.
-    Tls,
-    /// There should have been no HTTP.
-    Http,
     /// The client closed, or the network failed.
     Left,
+}
+
+/// Who cannot be answered in MQTT.
+#[derive(Debug, thiserror::Error)]
+enum Stranger {
+    #[error("{0}")]
+    Violated(Violation),
+    #[error("it sent TLS to a port without TLS; it has to use mqtt://, or another port")]
+    Tls,
+    #[error("it sent HTTP to a port of MQTT; it has to use mqtt://, or the port of a ws:// listener")]
+    Http,
 }
 
 async fn shake_hands(
@@ -121,8 +124,7 @@ async fn shake_hands(
     let options = &broker.options;
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
     let stream = stream.handshake().await.map_err(Refused::WithoutHandshake)?;
-    let mut framed = Framed::new(stream, largest);
-    let frame = first_frame(&mut framed).await?;
+    let (frame, mut framed) = first_frame(Framed::new(stream, largest)).await?;
     let connect = match read(&frame) {
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
@@ -164,7 +166,7 @@ async fn shake_hands(
     if !write(&connack, version, largest, out) {
         connack.properties = without_words(connack.properties);
         if !write(&connack, version, largest, out) {
-            return Err(Refused::Violated(Rule::PacketTooLarge.into()));
+            return Err(untold(Rule::PacketTooLarge.into(), framed));
         }
     }
     out.clear();
@@ -222,23 +224,25 @@ async fn shake_hands(
 }
 
 /// The first packet, whole, if it is one of MQTT.
-async fn first_frame(framed: &mut Framed) -> Result<Vec<u8>, Refused> {
+async fn first_frame(mut framed: Framed) -> Result<(Vec<u8>, Framed), Refused> {
     let mut frame = Vec::new();
-    framed.next_frame(&mut frame).await.map_err(|error| match error {
-        FramedError::Violation(violation) => Refused::Violated(violation),
-        FramedError::Closed => Refused::Left,
-        FramedError::Io(error) => match WebSocketFailure::of(&error) {
+    match framed.next_frame(&mut frame).await {
+        Ok(()) if frame.starts_with(&TLS_CLIENT_HELLO) => {
+            Err(Refused::Untold(Stranger::Tls, Box::new(framed)))
+        }
+        Ok(()) if frame.starts_with(HTTP_GET) => Err(Refused::Untold(Stranger::Http, Box::new(framed))),
+        Ok(()) => Ok((frame, framed)),
+        Err(FramedError::Violation(violation)) => Err(untold(violation, framed)),
+        Err(FramedError::Closed) => Err(Refused::Left),
+        Err(FramedError::Io(error)) => Err(match WebSocketFailure::of(&error) {
             Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
             None => Refused::Left,
-        },
-    })?;
-    if frame.starts_with(&TLS_CLIENT_HELLO) {
-        return Err(Refused::Tls);
+        }),
     }
-    if frame.starts_with(HTTP_GET) {
-        return Err(Refused::Http);
-    }
-    Ok(frame)
+}
+
+fn untold(violation: Violation, framed: Framed) -> Refused {
+    Refused::Untold(Stranger::Violated(violation), Box::new(framed))
 }
 
 /// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word into
@@ -393,7 +397,7 @@ fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
             refuse(Refusal::new(violation.reason()), version, u32::MAX, framed)
         }
         // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.
-        _ => Refused::Violated(violation),
+        _ => untold(violation, framed),
     }
 }
 
