@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 
@@ -140,7 +141,8 @@ impl TlsClientOptions {
     }
 
     /// Lets a callback judge each certificate, after the usual rules have. Its word is final: it may accept what they
-    /// refuse, such as a self-signed certificate that it knows, and refuse what they accept. It must not block.
+    /// refuse, such as a self-signed certificate that it knows, and refuse what they accept. It must not block. It is
+    /// asked at each connect: no TLS session is resumed, because that would bring no certificate.
     #[must_use]
     pub fn verify_server(
         mut self,
@@ -221,6 +223,9 @@ impl TlsClientOptions {
             }
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        if let Trust::Callback(_) = self.trust {
+            config.resumption = Resumption::disabled();
+        }
         Ok(config)
     }
 

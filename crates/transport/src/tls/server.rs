@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::identity::TlsIdentity;
@@ -91,6 +91,7 @@ impl TlsServerOptions {
 
     /// Lets a callback judge each client certificate, after the usual rules have. Its word is final: it may accept what
     /// they refuse and refuse what they accept. It must not block. It is not asked about clients without a certificate.
+    /// It is asked at each connect: no TLS session is resumed, because that would bring no certificate.
     #[must_use]
     pub fn verify_client(
         mut self,
@@ -153,6 +154,10 @@ impl TlsServerOptions {
             .with_single_cert(chain, key)
             .map_err(|error| self.identity.refused(&error))?;
         config.alpn_protocols.clone_from(&self.alpn);
+        if self.judge.is_some() {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(config)
     }
 
