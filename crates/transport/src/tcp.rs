@@ -65,11 +65,12 @@ impl TcpOptions {
         self
     }
 
-    /// After how long a silence the system asks whether the peer's machine still answers (`SO_KEEPALIVE`). Default
-    /// `None`: never, because MQTT's own keep alive does that and also notices a peer that hangs.
+    /// After how long a silence the system asks whether the peer's machine still answers (`SO_KEEPALIVE`), in whole
+    /// seconds: what is less than one is taken for one, what is more than 32,767 (nine hours) for that. Default `None`:
+    /// never, because MQTT's own keep alive does that and also notices a peer that hangs.
     #[must_use]
-    pub const fn keep_alive(mut self, idle: Option<Duration>) -> Self {
-        self.keep_alive = idle;
+    pub fn keep_alive(mut self, idle: Option<Duration>) -> Self {
+        self.keep_alive = idle.map(|idle| idle.clamp(LEAST_KEEP_ALIVE, MOST_KEEP_ALIVE));
         self
     }
 
@@ -232,6 +233,9 @@ const LARGEST_MEMORY_BACKLOG: u32 = 1 << 16;
 /// What RFC 8305 recommends, and its least.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const LEAST_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
+/// What Linux takes for `TCP_KEEPIDLE`.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+const MOST_KEEP_ALIVE: Duration = Duration::from_secs(32_767);
 /// Whether an accepted socket has the options of the listening one, so that they need not be set again: Linux copies
 /// them, see tcp(7) and socket(7).
 const ACCEPTED_INHERIT: bool = cfg!(target_os = "linux");
@@ -317,6 +321,18 @@ mod tests {
             if let Some(idle) = keep_alive {
                 assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silence_that_the_system_cannot_measure_is_brought_to_one_that_it_can() {
+        for (idle, expected) in
+            [(Duration::ZERO, 1), (Duration::from_millis(1_900), 1), (Duration::MAX, 32_767)]
+        {
+            let options = TcpOptions::default().keep_alive(Some(idle));
+            let (_client, server) = connected("mqtt://127.0.0.1:0", "127.0.0.1", &options).await;
+            let socket = SockRef::from(server.tcp().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(expected));
         }
     }
 
