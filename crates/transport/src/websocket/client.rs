@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::options_error::WebSocketOptionsError;
 use super::request::{RequestProvider, WebSocketRequest};
-use super::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
+use super::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
 use crate::address::Address;
 use crate::proxy::push_base64;
 
@@ -98,10 +98,10 @@ impl WebSocketClientOptions {
         self
     }
 
-    /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB do not count.
+    /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB are taken for that.
     #[must_use]
-    pub const fn max_head_size(mut self, bytes: usize) -> Self {
-        self.max_head_size = bytes;
+    pub fn max_head_size(mut self, bytes: usize) -> Self {
+        self.max_head_size = bytes.min(LARGEST_MAX_HEAD_SIZE);
         self
     }
 

@@ -72,8 +72,10 @@ mod shared {
     pub(super) const MQTT_3_1: &str = "mqttv3.1";
     /// The longest HTTP head by default: 16 KiB.
     pub(super) const MAX_HEAD_SIZE: usize = 16 << 10;
+    /// The longest HTTP head that may be asked for: tungstenite takes no more.
+    pub(super) const LARGEST_MAX_HEAD_SIZE: usize = 64 << 10;
     /// The longest message by default: that of the largest packet.
     pub(super) const MAX_MESSAGE_SIZE: u64 = gantline_protocol::MAXIMUM_PACKET_SIZE as u64;
 }
 #[cfg(feature = "websocket")]
-use self::shared::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1, no_buffers};
+use self::shared::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1, no_buffers};

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::failure::WebSocketFailure;
 use super::info::{KeptHeader, WebSocketInfo};
 use super::options_error::WebSocketOptionsError;
-use super::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1};
+use super::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1};
 
 /// The options of a server for `ws://` and `wss://`. What is wrong with them is found when it begins to listen.
 #[derive(Clone, Debug)]
@@ -51,10 +51,10 @@ impl WebSocketServerOptions {
     }
 
     /// The longest HTTP head of a request, in bytes: what a stranger can make the server hold before it is a client. Default
-    /// 16 KiB; more than 64 KiB do not count. A longer one is answered with 431.
+    /// 16 KiB; more than 64 KiB are taken for that. A longer one is answered with 431.
     #[must_use]
-    pub const fn max_head_size(mut self, bytes: usize) -> Self {
-        self.max_head_size = bytes;
+    pub fn max_head_size(mut self, bytes: usize) -> Self {
+        self.max_head_size = bytes.min(LARGEST_MAX_HEAD_SIZE);
         self
     }
 
