@@ -140,6 +140,9 @@ impl WebSocketClientOptions {
         if !path.starts_with('/') {
             return Err(wrong());
         }
+        if !host.is_ascii() {
+            return Err(WebSocketOptionsError::Host { host: address.host().to_owned() });
+        }
         let mut request =
             Request::get(format!("{}://{host}{path}", address.scheme())).body(()).map_err(|_| wrong())?;
         let headers = request.headers_mut();
@@ -374,6 +377,10 @@ mod tests {
             assert_eq!(failure("ws://localhost/", &options, &WebSocketRequest::default()), expected);
         }
         let nothing = WebSocketRequest::default;
+        assert_eq!(
+            failure("ws://bücher.example/", &options(), &nothing()),
+            E::Host { host: name("bücher.example") }
+        );
         let path = |path: &str| E::Request { path: name(path) };
         assert_eq!(failure("ws://localhost/<a>?secret", &options(), &nothing()), path("/<a>"));
         assert_eq!(failure("ws://localhost/", &options(), &nothing().path("b?secret")), path("b"));

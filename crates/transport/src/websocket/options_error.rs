@@ -42,6 +42,12 @@ pub enum WebSocketOptionsError {
         /// The name.
         name: String,
     },
+    /// The host of the address is a name that is not ASCII, which HTTP cannot say.
+    #[error("the host {host:?} cannot be asked for: a name that is not ASCII has to be written with xn--")]
+    Host {
+        /// The host.
+        host: String,
+    },
     /// The path of the address or of a [`WebSocketRequest`](super::WebSocketRequest) does not begin with `/`, or has a
     /// character that HTTP does not allow there; percent-encode it.
     #[error(
