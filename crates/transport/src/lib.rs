@@ -33,6 +33,8 @@ mod clock;
 mod connect;
 mod error;
 mod framed;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod linger;
 mod listen;
 mod mailbox;
 pub mod memory;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::provider::info_of;
 use super::watch::Contents;
 use super::{HTTP, TlsFailure, TlsOptionsError, TlsServerOptions};
 use crate::address::Scheme;
+use crate::linger::linger;
 use crate::peer::PeerInfo;
 use crate::stream::Stream;
 
@@ -132,7 +132,7 @@ impl TlsAcceptor {
                 _ => None,
             };
             if let Some(failure) = plain {
-                let _ = tokio::time::timeout(LINGER, linger(stream, &UNEXPECTED_MESSAGE)).await;
+                linger(stream, &UNEXPECTED_MESSAGE).await;
                 return Err(failure);
             }
         }
@@ -144,7 +144,7 @@ impl TlsAcceptor {
                 Ok(Stream::from_tls(stream.into(), info))
             }
             Err((error, stream)) => {
-                let _ = tokio::time::timeout(LINGER, linger(stream, &[])).await;
+                linger(stream, &[]).await;
                 Err(TlsFailure::of_handshake(error))
             }
         }
@@ -168,26 +168,9 @@ fn for_scheme(config: Arc<ServerConfig>, scheme: Scheme) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// Says a last word and waits until the peer has read why it is refused. To close while its bytes are unread would make the system take our
-/// alert back.
-async fn linger(mut stream: Stream, last_word: &[u8]) {
-    let (mut scratch, mut left) = ([0; 1024], MOST_LINGERED);
-    if stream.write_all(last_word).await.is_err() || stream.shutdown().await.is_err() {
-        return;
-    }
-    while let Ok(read @ 1..) = stream.read(&mut scratch).await {
-        left = left.saturating_sub(read);
-        if left == 0 {
-            return;
-        }
-    }
-}
-
 /// The first byte of MQTT from a client.
 const CONNECT: u8 = 0x10;
 /// The first byte of an upgrade to WebSocket.
 const GET: u8 = b'G';
 /// The alert of TLS for it, by which a client of ours knows that TLS is wanted.
 const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
-const LINGER: Duration = Duration::from_millis(500);
-const MOST_LINGERED: usize = 64 << 10;
