@@ -28,6 +28,7 @@
 //! `websocket`, and `wss://` with both.
 
 mod address;
+mod basic;
 mod buffers;
 mod clock;
 mod connect;

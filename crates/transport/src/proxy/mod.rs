@@ -15,8 +15,6 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 pub use self::failure::{ProxyFailure, SocksRefusal};
-#[cfg(feature = "websocket")]
-pub(crate) use self::http::push_base64;
 use crate::address::{
     Address, AddressError, AddressProblem, Authority, Credentials, Scheme, authority, has_bare_slash, masked,
 };

@@ -12,7 +12,7 @@ use super::options_error::WebSocketOptionsError;
 use super::request::{RequestProvider, WebSocketRequest};
 use super::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
 use crate::address::Address;
-use crate::proxy::push_base64;
+use crate::basic::basic;
 
 /// The options of a client for `ws://` and `wss://`. What is wrong with them is found when it connects.
 ///
@@ -163,7 +163,8 @@ impl WebSocketClientOptions {
                 .map_err(|_| WebSocketOptionsError::Origin { origin: origin.clone() })?;
         }
         if let Some((user_name, password)) = &self.basic {
-            set(header::AUTHORIZATION, &basic(user_name, password)?)?;
+            let wrong = || WebSocketOptionsError::UserName { user_name: user_name.clone() };
+            set(header::AUTHORIZATION, &basic(user_name, password).ok_or_else(wrong)?)?;
         }
         if !self.cookies.is_empty() {
             set(header::COOKIE, &self.cookie_header()?)?;
@@ -269,18 +270,6 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Web
     Ok(())
 }
 
-fn basic(user_name: &str, password: &str) -> Result<Zeroizing<String>, WebSocketOptionsError> {
-    if user_name.contains(':') {
-        return Err(WebSocketOptionsError::UserName { user_name: user_name.to_owned() });
-    }
-    let pair = Zeroizing::new(format!("{user_name}:{password}"));
-    // Of its final size at once, so that no copy is left behind.
-    let mut value = Zeroizing::new(String::with_capacity(BASIC.len() + pair.len().div_ceil(3) * 4));
-    value.push_str(BASIC);
-    push_base64(&mut value, pair.as_bytes());
-    Ok(value)
-}
-
 /// Whether this is a token of HTTP.
 fn is_token(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -298,7 +287,6 @@ const RESERVED: [HeaderName; 8] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
 ];
-const BASIC: &str = "Basic ";
 const SECRET: [HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
 
 #[cfg(test)]
