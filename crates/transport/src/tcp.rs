@@ -150,7 +150,7 @@ pub(crate) async fn connect(address: &Address, options: &TcpOptions) -> Result<S
     }
 }
 
-/// Where an address leads if nothing is in between.
+/// Where an address leads if nothing is in between: without a host, to this machine.
 pub(crate) fn host_of(address: &Address) -> &str {
     if address.host().is_empty() { "localhost" } else { address.host() }
 }

@@ -20,6 +20,7 @@ use crate::address::Address;
 use crate::error::TransportError;
 use crate::peer::PeerInfo;
 use crate::stream::Stream;
+use crate::tcp::host_of;
 
 /// How a client does TLS.
 ///
@@ -230,8 +231,7 @@ impl TlsClientOptions {
     }
 
     fn name_for(&self, address: &Address) -> Result<ServerName<'static>, TlsOptionsError> {
-        let host = if address.host().is_empty() { "localhost" } else { address.host() };
-        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = self.server_name.as_deref().unwrap_or(host_of(address));
         // A zone is ours to know, and no certificate has one.
         let bare = name.split_once('%').map_or(name, |(ip, _)| ip);
         ServerName::try_from(bare.to_owned())

@@ -13,6 +13,7 @@ use super::request::{RequestProvider, WebSocketRequest};
 use super::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
 use crate::address::Address;
 use crate::basic::basic;
+use crate::tcp::host_of;
 
 /// The options of a client for `ws://` and `wss://`. What is wrong with them is found when it connects.
 ///
@@ -131,7 +132,7 @@ impl WebSocketClientOptions {
         address: &Address,
         asked: &WebSocketRequest,
     ) -> Result<Request<()>, WebSocketOptionsError> {
-        let (host, path) = (host_of(address), asked.path_or(address.path()));
+        let (host, path) = (authority_of(address), asked.path_or(address.path()));
         // As it stands in the request; what is to be hidden of it is in the query.
         let wrong = || {
             let path = path.split('?').next().unwrap_or_default().to_owned();
@@ -251,8 +252,8 @@ fn extend(
 }
 
 /// The host, with the port unless it is the usual one, as browsers do.
-fn host_of(address: &Address) -> String {
-    let host = if address.host().is_empty() { "localhost" } else { address.host() };
+fn authority_of(address: &Address) -> String {
+    let host = host_of(address);
     // A zone is ours to know.
     let host = host.split_once('%').map_or(host, |(ip, _)| ip);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
