@@ -62,7 +62,10 @@ impl Endpoint {
     pub fn new(host: impl AsRef<str>) -> Result<Self, EndpointError> {
         let host = host.as_ref();
         if host.contains(['@', '/', ':', '?', '#']) {
-            return Err(EndpointError::NotBare { host: host.to_owned() });
+            // A URL may have a password, or a signature.
+            let shown =
+                Address::new(host).map_or_else(|error| error.text().to_owned(), |url| url.to_string());
+            return Err(EndpointError::NotBare { host: shown });
         }
         let address = Address::new(format!("mqtts://{host}"))?;
         let region = region_in(address.host());
@@ -184,7 +187,7 @@ pub enum EndpointError {
     /// The text is more than a host name.
     #[error("{host:?} is more than a host name: leave out scheme, user, port and path")]
     NotBare {
-        /// The text.
+        /// The text, its password and query replaced by `***`.
         host: String,
     },
     /// A signature needs the region, and the host name does not tell it.
