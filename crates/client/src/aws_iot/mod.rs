@@ -33,6 +33,7 @@ use std::time::SystemTime;
 #[cfg(feature = "websocket")]
 use gantline_transport::WebSocketClientOptions;
 use gantline_transport::{Address, AddressError, TlsClientOptions, TlsIdentity};
+use zeroize::Zeroizing;
 
 pub use self::authorizer::CustomAuthorizer;
 pub use self::signature::AwsCredentials;
@@ -117,8 +118,8 @@ impl Endpoint {
     pub fn custom_authorizer(&self, authorizer: &CustomAuthorizer) -> ConnectOptions {
         let options =
             self.options(443, self.tls.clone().alpn(["mqtt"])).user_name(authorizer.mqtt_user_name());
-        match authorizer.mqtt_password() {
-            Some(password) => options.password(password),
+        match authorizer.secret() {
+            Some(password) => options.password(password.clone()),
             None => options,
         }
     }
@@ -137,13 +138,17 @@ impl Endpoint {
         credentials: &AwsCredentials,
         at: SystemTime,
     ) -> Result<String, EndpointError> {
-        Ok(format!("wss://{}{}", self.place(), self.presigned_path(credentials, at)?))
+        let path = self.presigned_path(credentials, at)?;
+        Ok(format!("wss://{}{}", self.place(), *path))
     }
 
     /// What stands behind the host in a signed URL.
-    fn presigned_path(&self, credentials: &AwsCredentials, at: SystemTime) -> Result<String, EndpointError> {
-        let query = signature::device_gateway_query(credentials, &self.place(), self.known_region()?, at);
-        Ok(format!("{PATH}?{query}"))
+    fn presigned_path(
+        &self,
+        credentials: &AwsCredentials,
+        at: SystemTime,
+    ) -> Result<Zeroizing<String>, EndpointError> {
+        Ok(signature::device_gateway_path(credentials, &self.place(), self.known_region()?, at))
     }
 
     fn known_region(&self) -> Result<&str, EndpointError> {

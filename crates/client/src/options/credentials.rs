@@ -27,7 +27,7 @@ impl Password {
         Self(Bytes::from_owner(Zeroizing::new(bytes.into())))
     }
 
-    pub(super) fn to_bytes(&self) -> Bytes {
+    pub(crate) fn to_bytes(&self) -> Bytes {
         self.0.clone()
     }
 }
