@@ -5,17 +5,20 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantline::client::{ConnectError, OptionsError, TransportError, WebSocketFailure};
 use gantline::server::{ConnectionRequest, Listener, Verdict};
-use gantline::transport::{AddressError, BindOptions, Stream, accept_over, memory};
+use gantline::transport::{AddressError, BindOptions, PeerInfo, Stream, accept_over, memory};
 use gantline::{
     Address, Client, ConnectOptions, Message, QoS, ReasonCode, RunningServer, Server, ServerOptions,
     StartError, WebSocketClientOptions, WebSocketServerOptions,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -187,4 +190,54 @@ async fn who_leaves_in_the_same_breath_is_answered_and_told_that_the_end_is_one(
     assert_eq!(answer, *b"\x82\x04\x20\x02\0\0\x88\x02\x03\xE8", "CONNACK, and CLOSE with code 1000");
     ours.write_all(b"\x88\x82\0\0\0\0\x03\xE8").await.unwrap();
     assert_eq!(ours.read(&mut [0]).await.unwrap(), 0);
+}
+
+/// A stream that knows whether its end was told or is only to be guessed.
+struct Told {
+    inner: Stream,
+    end: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Told {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Told {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_close_what_lies_below_websocket_too() {
+    let server = Server::new(ServerOptions::default()).start().await.unwrap();
+    let (ours, theirs) = memory::pair();
+    let [told_by_us, told_by_them] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let wrapped = |inner: Stream, end: &Arc<AtomicBool>| {
+        let info = PeerInfo::clone(inner.info());
+        Stream::from_io(Told { inner, end: Arc::clone(end) }, info)
+    };
+    server.accept(wrapped(theirs, &told_by_them), &address().unwrap()).unwrap();
+    let options = ConnectOptions::to(address().unwrap());
+    let client = Client::connect_with(options, wrapped(ours, &told_by_us)).await.unwrap();
+    client.disconnect().await.unwrap();
+    drop(client);
+    server.shutdown(Duration::from_secs(5)).await;
+    assert!(told_by_us.load(Ordering::Relaxed), "TLS would hear of it");
+    assert!(told_by_them.load(Ordering::Relaxed), "TLS would hear of it");
 }
