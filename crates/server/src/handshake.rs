@@ -62,7 +62,7 @@ pub(crate) async fn serve(
         }
         Ok(Err(Refused::Untold(stranger, framed))) => {
             broker.counters.violations.add(1);
-            tracing::info!(%peer, "closed before CONNECT was accepted: {stranger}");
+            tracing::info!(peer = %framed.info(), "closed before CONNECT was accepted: {stranger}");
             // MQTT has no word for it, but a layer below may have one.
             if framed.has_last_words() {
                 farewell(*framed, broker.options.close_timeout, admission).await;
