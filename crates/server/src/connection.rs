@@ -10,13 +10,14 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::{Moment, ServerConnection};
-use gantline_transport::{Clock, Framed, FramedError, Taken, Turn, Want};
+use gantline_transport::{Clock, Framed, FramedError, Taken, Turn, Want, WebSocketFailure};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -100,8 +101,8 @@ impl Connection {
         }
         let speaks = exchange.end(end, framed.out());
         // Who says goodbye, or only that it sends no more, has still asked for what it sent before: the CONNACK of its
-        // CONNECT for one.
-        if speaks || matches!(end, End::Left(_) | End::Closed) && framed.has_last_words() {
+        // CONNECT for one. Where the network has failed, this fails at once.
+        if speaks || framed.has_last_words() {
             let timeout = exchange.broker.options.close_timeout;
             tokio::spawn(farewell(framed, timeout, admission));
         }
@@ -176,9 +177,23 @@ impl Connection {
                 Ok(true)
             }
             (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
-            (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Closed),
-            (Poll::Ready(Err(FramedError::Io(_))), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Io(error))), None) => Err(self.lost(&error)),
         }
+    }
+
+    /// The end of a connection that cannot be read.
+    #[cold]
+    fn lost(&self, error: &io::Error) -> End {
+        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
+        match WebSocketFailure::of(error) {
+            Some(failure) => {
+                self.exchange.broker.counters.violations.add(1);
+                tracing::info!(%client, %peer, %failure, "breaks WebSocket");
+            }
+            None => tracing::debug!(%client, %peer, %error, "the connection failed"),
+        }
+        End::Lost
     }
 
     /// Whether the socket is read. It is not while the client does not read its answers; nor while the client is held

@@ -29,9 +29,7 @@ use crate::publishing::{Publishing, TRIM_AFTER};
 pub(crate) enum End {
     /// The client said goodbye.
     Left(ReasonCode),
-    /// The client closed the connection, or its half of it, without a word.
-    Closed,
-    /// The network failed.
+    /// The client closed the connection or its half of it, the network failed, or a layer below MQTT was broken.
     Lost,
     /// The client broke the protocol.
     Violated(Violation),
@@ -46,7 +44,7 @@ impl End {
     pub(crate) fn cause(&self) -> DisconnectCause {
         match self {
             Self::Left(reason) => DisconnectCause::Left(*reason),
-            Self::Closed | Self::Lost => DisconnectCause::Lost,
+            Self::Lost => DisconnectCause::Lost,
             Self::Violated(violation) => DisconnectCause::Violated(*violation),
             Self::Kicked(ReasonCode::SessionTakenOver) => DisconnectCause::TakenOver,
             Self::Kicked(reason) => DisconnectCause::Kicked(*reason),
@@ -341,7 +339,7 @@ impl Exchange {
         let nothing = DisconnectProperties::default();
         let (ending, speaks) = match end {
             End::Left(ReasonCode::Success) => (Ending::WithoutWill, false),
-            End::Left(_) | End::Closed | End::Lost => (Ending::WithWill, false),
+            End::Left(_) | End::Lost => (Ending::WithWill, false),
             End::Violated(violation) => {
                 // Silence is nobody's fault.
                 if violation.rule != Rule::KeepAliveExpired {

@@ -109,6 +109,8 @@ enum Refused {
 enum Stranger {
     #[error("{0}")]
     Violated(Violation),
+    #[error("{0}")]
+    WebSocket(WebSocketFailure),
     #[error("it sent TLS to a port without TLS; it has to use mqtt://, or another port")]
     Tls,
     #[error("it sent HTTP to a port of MQTT; it has to use mqtt://, or the port of a ws:// listener")]
@@ -235,7 +237,7 @@ async fn first_frame(mut framed: Framed) -> Result<(Vec<u8>, Framed), Refused> {
         Err(FramedError::Violation(violation)) => Err(untold(violation, framed)),
         Err(FramedError::Closed) => Err(Refused::Left),
         Err(FramedError::Io(error)) => Err(match WebSocketFailure::of(&error) {
-            Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
+            Some(failure) => Refused::Untold(Stranger::WebSocket(failure.clone()), Box::new(framed)),
             None => Refused::Left,
         }),
     }

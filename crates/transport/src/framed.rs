@@ -163,8 +163,9 @@ impl Framed {
     ///
     /// The connection failed.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
-        self.stream.poll_shutdown(cx)
+        // Where nothing can be written any more, a layer below may still have a last word.
+        let flushed = ready!(self.poll_flush(cx));
+        self.stream.poll_shutdown(cx).map(|closed| flushed.and(closed))
     }
 
     /// Whether [`close`](Self::close) has something to say that would be lost if this were dropped: output that waits,
