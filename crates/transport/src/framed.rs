@@ -1,14 +1,15 @@
 //! Whole packets out of a stream and into it, without a buffer while nothing happens.
 //!
 //! Reading: [`Framed::poll_read_turn`] reads once into a buffer that all connections of the thread share and hands out
-//! whole frames in place. Only what is left over stays with the connection, in its *tail*: an incomplete frame, or frames
-//! beyond the bounds of the turn. Writing: bytes are appended to [`Framed::out`], and [`Framed::poll_flush`] writes them.
+//! whole frames in place. Only what is left over stays with the connection, in its *tail*: an incomplete frame, or
+//! frames beyond the bounds of the turn. Writing: bytes are appended to [`Framed::out`], and [`Framed::poll_flush`]
+//! writes them.
 //!
 //! No byte is trusted before it has come: the tail grows with what arrived, at most to twice that and never beyond its
 //! frame, and a frame that is announced above the maximum is refused from its header alone.
 //!
-//! Relates to: [`Stream`], which it owns, and the connection tasks of server and client, its two users. Leaves out: what
-//! packets mean; `gantline_protocol` reads the frames.
+//! Relates to: [`Stream`], which it owns, and the connection tasks of server and client, its two users. Leaves out:
+//! what packets mean; `gantline_protocol` reads the frames.
 
 mod output;
 mod turn;
@@ -110,8 +111,8 @@ impl Framed {
     ///
     /// `handle` sees each whole packet, fixed header included, and appends its answers to the output. A turn ends after
     /// 256 packets, 64 KiB of answers, or when `handle` says [`Turn::Stop`]; what then is left comes first in the next
-    /// turn. After a turn that is [ready](Poll::Ready) nothing will wake the task: call again, at once or after a yield,
-    /// until it is pending. That last call costs TCP no system call unless [`ReadTurn::more`] was set.
+    /// turn. After a turn that is [ready](Poll::Ready) nothing will wake the task: call again, at once or after a
+    /// yield, until it is pending. That last call costs TCP no system call unless [`ReadTurn::more`] was set.
     ///
     /// # Errors
     ///

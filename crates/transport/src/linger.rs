@@ -1,7 +1,7 @@
 //! The end of a connection that is refused before MQTT.
 //!
-//! Relates to: `tls/acceptor.rs` and `websocket/accept.rs`, which refuse. Leaves out: connections that got as far as MQTT;
-//! their tasks close them.
+//! Relates to: `tls/acceptor.rs` and `websocket/accept.rs`, which refuse. Leaves out: connections that got as far as
+//! MQTT; their tasks close them.
 
 use std::io;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::stream::Stream;
 
-/// Says a last word and waits until the peer has closed, but not for long. To close while its bytes are unread would make
-/// the system take the word back.
+/// Says a last word and waits until the peer has closed, but not for long. To close while its bytes are unread would
+/// make the system take the word back.
 pub(crate) async fn linger(mut stream: Stream, last_word: &[u8]) {
     let heard = async {
         stream.write_all(last_word).await?;

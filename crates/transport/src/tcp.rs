@@ -1,8 +1,8 @@
 //! TCP both ways: socket options, listening, connecting.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and below the layers of
-//! the other schemes with hosts; `race.rs`, which tries the addresses of a host. Leaves out: the resolver, which is the
-//! system's.
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and below the
+//! layers of the other schemes with hosts; `race.rs`, which tries the addresses of a host. Leaves out: the resolver,
+//! which is the system's.
 
 mod race;
 
@@ -91,9 +91,9 @@ impl TcpOptions {
     }
 
     /// For how long one address of a host may leave us without an answer before the next one is tried beside it; the
-    /// first that answers wins, and the others are given up (RFC 8305, "happy eyeballs"). `None`: one address at a time,
-    /// each for as long as the system tries. An address that refuses is followed by the next one at once either way. Default
-    /// 250 ms; less than 10 ms is taken for 10 ms. Connecting only.
+    /// first that answers wins, and the others are given up (RFC 8305, "happy eyeballs"). `None`: one address at a
+    /// time, each for as long as the system tries. An address that refuses is followed by the next one at once either
+    /// way. Default 250 ms; less than 10 ms is taken for 10 ms. Connecting only.
     #[must_use]
     pub fn attempt_delay(mut self, delay: Option<Duration>) -> Self {
         self.attempt_delay = delay.map(|delay| delay.max(LEAST_ATTEMPT_DELAY));

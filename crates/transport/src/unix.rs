@@ -1,7 +1,7 @@
 //! Unix sockets both ways.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `unix://`. Leaves out: abstract
-//! names of Linux, and who may connect beyond the permissions of the file.
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `unix://`. Leaves out:
+//! abstract names of Linux, and who may connect beyond the permissions of the file.
 
 use std::fs;
 use std::io;

@@ -13,8 +13,8 @@ use super::encoding::{PERCENT_ENCODED, push_percent_encoded};
 use crate::options::ConnectOptions;
 use crate::options::Password;
 
-/// What a client tells a custom authorizer. `Debug` shows its name and nothing else; the rest is erased from memory when
-/// nothing needs it any more.
+/// What a client tells a custom authorizer. `Debug` shows its name and nothing else; the rest is erased from memory
+/// when nothing needs it any more.
 #[derive(Clone, Default)]
 pub struct CustomAuthorizer {
     name: Option<String>,
@@ -56,8 +56,8 @@ impl CustomAuthorizer {
         self
     }
 
-    /// The signature of the token in base64, which AWS checks before it calls the function, unless that is switched off.
-    /// Default: none.
+    /// The signature of the token in base64, which AWS checks before it calls the function, unless that is switched
+    /// off. Default: none.
     #[must_use]
     pub fn token_signature(mut self, signature: impl Into<String>) -> Self {
         self.signature = Some(Zeroizing::new(signature.into()));

@@ -37,8 +37,8 @@ pub(super) fn timestamp(at: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// The date so many days after the first of January 1970. It counts in years that begin with March, so that the day of a
-/// leap year comes last, and in eras of 400 years, which are all of one length.
+/// The date so many days after the first of January 1970. It counts in years that begin with March, so that the day of
+/// a leap year comes last, and in eras of 400 years, which are all of one length.
 const fn date(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_TO_1970;
     let (era, of_era) = (days / DAYS_OF_ERA, days % DAYS_OF_ERA);

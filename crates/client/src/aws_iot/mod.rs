@@ -8,8 +8,8 @@
 //! | `Endpoint::signed_websocket` (feature `websocket`) | 443 | WebSocket, and a signature made with keys of AWS |
 //! | `Endpoint::custom_authorizer_websocket` (feature `websocket`) | 443 | WebSocket, and what a function of yours wants |
 //!
-//! The certificates of AWS come from a CA that everybody trusts, so nothing has to be installed. AWS IoT Core has no QoS 2, and a
-//! keep-alive may not be longer than 20 min. Leaves out: where certificates and keys come from; see
+//! The certificates of AWS come from a CA that everybody trusts, so nothing has to be installed. AWS IoT Core has no
+//! QoS 2, and a keep-alive may not be longer than 20 min. Leaves out: where certificates and keys come from; see
 //! [`TlsClientOptions::identity_provider`](crate::TlsClientOptions::identity_provider) for certificates that change.
 //!
 //! ```
@@ -54,8 +54,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint with this host name: what `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints, or a domain
-    /// of your own.
+    /// The endpoint with this host name: what `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints, or a
+    /// domain of your own.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl Endpoint {
         self
     }
 
-    /// What else there is to say about TLS, such as another CA. Identity and application protocol are set by the ways to
-    /// connect. Default: [`TlsClientOptions::default`].
+    /// What else there is to say about TLS, such as another CA. Identity and application protocol are set by the ways
+    /// to connect. Default: [`TlsClientOptions::default`].
     #[must_use]
     pub fn tls(mut self, options: TlsClientOptions) -> Self {
         self.tls = options;

@@ -1,8 +1,8 @@
 //! Signature Version 4 of AWS, in the query of a URL.
 //!
 //! AWS IoT wants it for WebSocket, with one quirk: the token of temporary keys is appended after signing, where other
-//! services sign it along. Relates to: [`Endpoint::presigned_url`](super::Endpoint::presigned_url). Leaves out: requests with
-//! a body or more headers than the host.
+//! services sign it along. Relates to: [`Endpoint::presigned_url`](super::Endpoint::presigned_url). Leaves out:
+//! requests with a body or more headers than the host.
 
 use std::fmt;
 use std::time::SystemTime;

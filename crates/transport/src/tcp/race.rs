@@ -1,8 +1,8 @@
 //! Attempts that race: the first one that succeeds wins, the others are dropped.
 //!
-//! This is "happy eyeballs" (RFC 8305) without sockets: an attempt that does not answer holds the next one up for a moment
-//! only, one that fails not at all. Relates to: `tcp.rs`, which races the addresses of a host. Leaves out: the order of the
-//! addresses but for [`interleaved`].
+//! This is "happy eyeballs" (RFC 8305) without sockets: an attempt that does not answer holds the next one up for a
+//! moment only, one that fails not at all. Relates to: `tcp.rs`, which races the addresses of a host. Leaves out: the
+//! order of the addresses but for [`interleaved`].
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Tries the candidates in their order: the next one as soon as one has failed, or when no answer came for `delay`; without
-/// a delay only one at a time. Returns the first success, or all failures in the order of the attempts. Dropped, it drops
-/// all attempts.
+/// Tries the candidates in their order: the next one as soon as one has failed, or when no answer came for `delay`;
+/// without a delay only one at a time. Returns the first success, or all failures in the order of the attempts.
+/// Dropped, it drops all attempts.
 pub(super) async fn race<C, T, E, F>(
     candidates: Vec<C>,
     delay: Option<Duration>,

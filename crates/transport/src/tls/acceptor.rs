@@ -1,9 +1,9 @@
 //! A server's TLS, ready for use and replaceable while it is used.
 //!
-//! A [`TlsAcceptor`] is one `Arc` of a rustls configuration behind a lock that is held for a clone. A reload changes what
-//! later handshakes get; connections that are open, and handshakes that have begun, keep what they have. Relates to:
-//! [`Stream::handshake`](crate::Stream::handshake), which runs in the task of the connection; `watch.rs`, which tells whether files
-//! have changed.
+//! A [`TlsAcceptor`] is one `Arc` of a rustls configuration behind a lock that is held for a clone. A reload changes
+//! what later handshakes get; connections that are open, and handshakes that have begun, keep what they have. Relates
+//! to: [`Stream::handshake`](crate::Stream::handshake), which runs in the task of the connection; `watch.rs`, which
+//! tells whether files have changed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl TlsAcceptor {
         Ok(())
     }
 
-    /// Reads the files of the present options again, after their certificates were renewed, and uses what is in them from
-    /// now on. As [`reload`](Self::reload) otherwise.
+    /// Reads the files of the present options again, after their certificates were renewed, and uses what is in them
+    /// from now on. As [`reload`](Self::reload) otherwise.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl TlsAcceptor {
         }
     }
 
-    /// Reads the files again if they have changed, and says when to look the next time. A folder on the network can make it
-    /// wait, and everybody who wants the lock.
+    /// Reads the files again if they have changed, and says when to look the next time. A folder on the network can
+    /// make it wait, and everybody who wants the lock.
     fn look(&self) -> Option<Duration> {
         let mut present = self.shared.present.lock();
         let every = present.options.watched_every()?;
@@ -157,7 +157,8 @@ impl fmt::Debug for TlsAcceptor {
     }
 }
 
-/// Browsers offer HTTP only, so a server that wants other application protocols takes HTTP too where WebSocket is what follows.
+/// Browsers offer HTTP only, so a server that wants other application protocols takes HTTP too where WebSocket is what
+/// follows.
 fn for_scheme(config: Arc<ServerConfig>, scheme: Scheme) -> Arc<ServerConfig> {
     let wanted = &config.alpn_protocols;
     if !scheme.is_websocket() || wanted.is_empty() || wanted.iter().any(|name| name == HTTP) {

@@ -1,7 +1,7 @@
 //! The client's side of TLS: what it trusts, who it is, and the handshake.
 //!
-//! Relates to: [`connect`](crate::connect()), which uses it for `mqtts://`. Leaves out: what CAs are trusted (`roots.rs`), and
-//! how a certificate is judged (`verify_server.rs`).
+//! Relates to: [`connect`](crate::connect()), which uses it for `mqtts://`. Leaves out: what CAs are trusted
+//! (`roots.rs`), and how a certificate is judged (`verify_server.rs`).
 
 use std::sync::{Arc, OnceLock};
 
@@ -57,8 +57,8 @@ impl TlsClientOptions {
 
     /// Trusts the CAs of the system and no longer the built-in ones; together with [`ca`](Self::ca), both. On macOS and
     /// Windows the system then also judges, revocation included; elsewhere its CAs are read from where its OpenSSL has
-    /// them, or from `SSL_CERT_FILE` and `SSL_CERT_DIR`, once for these options and their clones. Connecting is an error if
-    /// there is nothing to trust.
+    /// them, or from `SSL_CERT_FILE` and `SSL_CERT_DIR`, once for these options and their clones. Connecting is an
+    /// error if there is nothing to trust.
     #[cfg(feature = "system-roots")]
     #[must_use]
     pub fn system_roots(mut self) -> Self {
@@ -87,8 +87,9 @@ impl TlsClientOptions {
     }
 
     /// Asks for the identity at each connect, from a store of secrets or a service that issues certificates, say. It
-    /// counts against the connect time-out; its error ends the attempt. No TLS session is resumed then, because it could be
-    /// that of another identity. What files change by themselves needs no provider: they are read at each connect anyway.
+    /// counts against the connect time-out; its error ends the attempt. No TLS session is resumed then, because it
+    /// could be that of another identity. What files change by themselves needs no provider: they are read at each
+    /// connect anyway.
     ///
     /// ```
     /// use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity};
@@ -133,8 +134,8 @@ impl TlsClientOptions {
     }
 
     /// Who does the cryptography, such as aws-lc-rs for FIPS or for key exchange that withstands quantum computers:
-    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`, with the feature `aws_lc_rs` of your rustls 0.23. Default:
-    /// ring. A default of the process is not looked at.
+    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`, with the feature `aws_lc_rs` of your rustls 0.23.
+    /// Default: ring. A default of the process is not looked at.
     #[must_use]
     pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.crypto = Crypto::of(provider);

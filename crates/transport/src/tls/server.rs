@@ -101,8 +101,8 @@ impl TlsServerOptions {
         self
     }
 
-    /// The application protocols to accept, the best first (ALPN). A client that offers others only is refused, one that
-    /// offers none is not concerned. Default: none, which accepts every client.
+    /// The application protocols to accept, the best first (ALPN). A client that offers others only is refused, one
+    /// that offers none is not concerned. Default: none, which accepts every client.
     #[must_use]
     pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
@@ -128,7 +128,8 @@ impl TlsServerOptions {
     /// [`reload_from_files`](super::TlsAcceptor::reload_from_files) does: for new connections, and only if everything is
     /// right; what is wrong is logged, once for each change. At least 1 s. Default: nobody looks.
     ///
-    /// A server looks by itself; who has a listener of their own runs [`TlsAcceptor::watch`](super::TlsAcceptor::watch).
+    /// A server looks by itself; who has a listener of their own runs
+    /// [`TlsAcceptor::watch`](super::TlsAcceptor::watch).
     #[must_use]
     pub fn watch_files(mut self, every: Duration) -> Self {
         self.watch = Some(every.max(LEAST_WATCH));

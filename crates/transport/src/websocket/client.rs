@@ -38,8 +38,8 @@ pub struct WebSocketClientOptions {
 }
 
 impl WebSocketClientOptions {
-    /// Adds a header to the request. `Host`, `Origin`, `Authorization` and `Cookie` replace what would be sent otherwise; those
-    /// of the handshake itself cannot be set. Default: none.
+    /// Adds a header to the request. `Host`, `Origin`, `Authorization` and `Cookie` replace what would be sent
+    /// otherwise; those of the handshake itself cannot be set. Default: none.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), Zeroizing::new(value.into())));
@@ -53,24 +53,24 @@ impl WebSocketClientOptions {
         self
     }
 
-    /// A user name and password for HTTP (Basic), as gateways in front of a server want it. Default: none; the user name and
-    /// password of the address go into CONNECT and nowhere else.
+    /// A user name and password for HTTP (Basic), as gateways in front of a server want it. Default: none; the user
+    /// name and password of the address go into CONNECT and nowhere else.
     #[must_use]
     pub fn basic_credentials(mut self, user_name: impl Into<String>, password: impl Into<String>) -> Self {
         self.basic = Some((user_name.into(), Zeroizing::new(password.into())));
         self
     }
 
-    /// The site that a browser would name, such as `https://app.example`, for servers that insist on it. Default: none is
-    /// sent.
+    /// The site that a browser would name, such as `https://app.example`, for servers that insist on it. Default: none
+    /// is sent.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// The sub-protocols to offer, the best first. Default `mqtt`, which MQTT demands [MQTT-6.0.0-3]; old brokers may want
-    /// `mqttv3.1`. The server has to choose one of them, unless none is offered.
+    /// The sub-protocols to offer, the best first. Default `mqtt`, which MQTT demands [MQTT-6.0.0-3]; old brokers may
+    /// want `mqttv3.1`. The server has to choose one of them, unless none is offered.
     #[must_use]
     pub fn sub_protocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.sub_protocols = names.into_iter().map(Into::into).collect();
@@ -99,15 +99,16 @@ impl WebSocketClientOptions {
         self
     }
 
-    /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB are taken for that.
+    /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB are taken for
+    /// that.
     #[must_use]
     pub fn max_head_size(mut self, bytes: usize) -> Self {
         self.max_head_size = bytes.min(LARGEST_MAX_HEAD_SIZE);
         self
     }
 
-    /// The longest message of WebSocket that the server may send, over all its frames, in bytes. Default 256 MiB, which every
-    /// packet fits into: nothing is collected, so only the size of packets costs memory.
+    /// The longest message of WebSocket that the server may send, over all its frames, in bytes. Default 256 MiB, which
+    /// every packet fits into: nothing is collected, so only the size of packets costs memory.
     #[must_use]
     pub const fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = bytes;

@@ -1,7 +1,7 @@
 //! WebSocket options that cannot be used: found before anything is sent.
 //!
-//! Relates to: `WebSocketClientOptions` and `WebSocketServerOptions`. Leaves out: options that another scheme does not have,
-//! which are an error of [`connect`](crate::connect()) and [`bind`](crate::bind).
+//! Relates to: `WebSocketClientOptions` and `WebSocketServerOptions`. Leaves out: options that another scheme does not
+//! have, which are an error of [`connect`](crate::connect()) and [`bind`](crate::bind).
 
 /// Options of WebSocket that cannot be used. Values of headers may be secret, so none is shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
