@@ -116,9 +116,9 @@ impl Framed {
     ///
     /// # Errors
     ///
-    /// [`FramedError::Closed`] if the peer is done, [`FramedError::Io`] if the connection failed or ended inside a packet.
-    /// [`FramedError::Violation`] if a header is malformed or its packet larger than the maximum: packets before it were
-    /// handled, the error stays, and what waits in the output can still be written.
+    /// [`FramedError::Closed`] if the peer is done, [`FramedError::Io`] if the connection failed or ended inside a
+    /// packet. [`FramedError::Violation`] if a header is malformed or its packet larger than the maximum: packets
+    /// before it were handled, the error stays, and what waits in the output can still be written.
     pub fn poll_read_turn<F>(
         &mut self,
         cx: &mut Context<'_>,

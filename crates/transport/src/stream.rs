@@ -1,7 +1,7 @@
 //! One connection as a pair of byte streams, whatever carries it.
 //!
-//! [`Stream`] hides the transport at the price of one branch for TCP and one virtual call for the others. Layers such as
-//! TLS hold another stream inside. Relates to: [`Framed`](crate::Framed), which finds packets in it;
+//! [`Stream`] hides the transport at the price of one branch for TCP and one virtual call for the others. Layers such
+//! as TLS hold another stream inside. Relates to: [`Framed`](crate::Framed), which finds packets in it;
 //! [`PeerInfo`], which says who is at the other end. Leaves out: how connections come about
 //! ([`connect`](crate::connect()), [`Listener`](crate::Listener)).
 

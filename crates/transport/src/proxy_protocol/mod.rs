@@ -1,9 +1,9 @@
 //! The PROXY protocol, versions 1 and 2: a load balancer in front of a listener says for whom it connects.
 //!
 //! A [`ProxyProtocol`] is the outermost layer of an accepted connection, below TLS. Relates to:
-//! [`BindOptions::proxy_protocol`](crate::BindOptions::proxy_protocol), which asks for it; `header.rs`, which reads. Leaves out:
-//! what else load balancers tell, such as TLS of their own (its lengths are checked, its contents are passed over), and
-//! sending such headers.
+//! [`BindOptions::proxy_protocol`](crate::BindOptions::proxy_protocol), which asks for it; `header.rs`, which reads.
+//! Leaves out: what else load balancers tell, such as TLS of their own (its lengths are checked, its contents are
+//! passed over), and sending such headers.
 
 mod header;
 mod network;

@@ -84,8 +84,8 @@ impl TlsAcceptor {
     }
 
     /// Reads the files again whenever they have changed, as often as
-    /// [`watch_files`](TlsServerOptions::watch_files) says; drop it to end that. Ends by itself once the options do not want
-    /// it. A server does this itself; with a listener of your own, spawn it. Needs a runtime with time.
+    /// [`watch_files`](TlsServerOptions::watch_files) says; drop it to end that. Ends by itself once the options do not
+    /// want it. A server does this itself; with a listener of your own, spawn it. Needs a runtime with time.
     pub async fn watch(self) {
         let mut every = self.shared.present.lock().options.watched_every();
         while let Some(interval) = every {

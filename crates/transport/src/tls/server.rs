@@ -125,8 +125,8 @@ impl TlsServerOptions {
     }
 
     /// Looks that often whether the files of these options have changed, and then reads them again as
-    /// [`reload_from_files`](super::TlsAcceptor::reload_from_files) does: for new connections, and only if everything is
-    /// right; what is wrong is logged, once for each change. At least 1 s. Default: nobody looks.
+    /// [`reload_from_files`](super::TlsAcceptor::reload_from_files) does: for new connections, and only if everything
+    /// is right; what is wrong is logged, once for each change. At least 1 s. Default: nobody looks.
     ///
     /// A server looks by itself; who has a listener of their own runs
     /// [`TlsAcceptor::watch`](super::TlsAcceptor::watch).

@@ -1,11 +1,11 @@
 //! WebSocket: options for both ends, what can go wrong with it, and what a handshake agreed on.
 //!
-//! [`WebSocketClientOptions`] and [`WebSocketServerOptions`] say what is wanted, [`WebSocketInfo`] is what became of it, in the
-//! [`PeerInfo`](crate::PeerInfo). tokio-tungstenite shakes hands; the frames are ours, because a connection that waits shall
-//! hold no buffer and what is written shall not be copied more than once (docs/adr/0016-websocket.md). Relates to:
-//! [`connect`](crate::connect()) and [`Stream::handshake`](crate::Stream::handshake), which shake hands. Leaves out: TLS, which
-//! lies below; compression, which is never offered. Without the feature `websocket` only the types are left that tell
-//! about it.
+//! [`WebSocketClientOptions`] and [`WebSocketServerOptions`] say what is wanted, [`WebSocketInfo`] is what became of
+//! it, in the [`PeerInfo`](crate::PeerInfo). tokio-tungstenite shakes hands; the frames are ours, because a connection
+//! that waits shall hold no buffer and what is written shall not be copied more than once (docs/adr/0016-websocket.md).
+//! Relates to: [`connect`](crate::connect()) and [`Stream::handshake`](crate::Stream::handshake), which shake hands.
+//! Leaves out: TLS, which lies below; compression, which is never offered. Without the feature `websocket` only the
+//! types are left that tell about it.
 
 mod failure;
 mod info;

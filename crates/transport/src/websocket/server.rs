@@ -69,7 +69,8 @@ impl WebSocketServerOptions {
 
     /// The answer to a request for an upgrade, for those who have an HTTP server of their own: with `Ok`, send it,
     /// upgrade, and give the connection and the information to
-    /// [`Stream::from_upgraded_websocket`](crate::Stream::from_upgraded_websocket); with `Err`, send that. The types are those of the crate `http` in version 1.
+    /// [`Stream::from_upgraded_websocket`](crate::Stream::from_upgraded_websocket); with `Err`, send that. The types
+    /// are those of the crate `http` in version 1.
     ///
     /// # Errors
     ///
