@@ -9,14 +9,15 @@
 //! below holds the sizes.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::{Moment, ServerConnection};
-use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want};
+use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want, WebSocketFailure};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -107,8 +108,9 @@ impl Connection {
             end => tracing::debug!(name: "client.disconnected", %client, %peer, ?end, "disconnected"),
         }
         let speaks = exchange.end(end, framed.out());
-        // Who says goodbye has still asked for what it sent before, the CONNACK of its CONNECT for one.
-        if speaks || matches!(end, End::Left(_)) && framed.has_last_words() {
+        // Who says goodbye, or only that it sends no more, has still asked for what it sent before: the CONNACK of its
+        // CONNECT for one. Where the network has failed, this fails at once.
+        if speaks || framed.has_last_words() {
             let timeout = exchange.broker.options.close_timeout;
             tokio::spawn(farewell(framed, timeout, admission));
         }
@@ -204,8 +206,23 @@ impl Connection {
                 Ok(true)
             }
             (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
-            (Poll::Ready(Err(FramedError::Closed | FramedError::Io(_))), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Io(error))), None) => Err(self.lost(&error)),
         }
+    }
+
+    /// The end of a connection that cannot be read.
+    #[cold]
+    fn lost(&self, error: &io::Error) -> End {
+        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
+        match WebSocketFailure::of(error) {
+            Some(failure) => {
+                self.exchange.broker.counters.violations.add(1);
+                tracing::info!(%client, %peer, %failure, "breaks WebSocket");
+            }
+            None => tracing::debug!(%client, %peer, %error, "the connection failed"),
+        }
+        End::Lost
     }
 
     /// Whether the socket is read. It is not while the client does not read its answers; nor while the client is held
@@ -423,13 +440,10 @@ impl Future for Running {
 /// unread may take the goodbye back from the network.
 pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
     let closed = async {
-        if framed.close().await.is_err() {
-            return;
-        }
-        let ignore = |_: &[u8], _: &mut Vec<u8>| Turn::Continue;
-        while poll_fn(|cx| framed.poll_read_turn(cx, ignore)).await.is_ok() {}
+        framed.close().await?;
+        framed.drain().await?;
         // WebSocket was closed by both now, TLS below it was not.
-        let _ = framed.close().await;
+        framed.close().await
     };
     // Whoever does not close in time is closed by us.
     let _ = timeout(limit, closed).await;

@@ -31,7 +31,7 @@ use crate::publishing::{Publishing, TRIM_AFTER};
 pub(crate) enum End {
     /// The client said goodbye.
     Left(ReasonCode),
-    /// The client closed the connection, or the network failed.
+    /// The client closed the connection or its half of it, the network failed, or a layer below MQTT was broken.
     Lost,
     /// The client broke the protocol.
     Violated(Violation),

@@ -63,34 +63,17 @@ pub(crate) async fn serve(
             broker.events.announce(|| ServerEvent::Refused { peer: Arc::clone(framed.info()), reason });
             farewell(*framed, broker.options.close_timeout, admission).await;
         }
-        Ok(Err(Refused::Violated(violation))) => {
+        Ok(Err(Refused::Untold(stranger, framed))) => {
             broker.counters.violations.add(1);
-            tracing::info!(
-                name: "connection.violation",
-                %peer,
-                %violation,
-                "closed before CONNECT was accepted"
-            );
+            stranger.report(framed.info());
+            // MQTT has no word for it, but a layer below may have one.
+            if framed.has_last_words() {
+                farewell(*framed, broker.options.close_timeout, admission).await;
+            }
         }
         Ok(Err(Refused::WithoutHandshake(error))) => {
             broker.counters.violations.add(u64::from(matches!(error, HandshakeError::ProxyProtocol(_))));
             tracing::info!(name: "connection.handshake_failed", %peer, %error, "its handshake failed");
-        }
-        Ok(Err(Refused::Tls)) => {
-            broker.counters.violations.add(1);
-            tracing::info!(
-                name: "connection.tls_unexpected",
-                %peer,
-                "sent TLS to a port without TLS: it has to use mqtt://, or another port"
-            );
-        }
-        Ok(Err(Refused::Http)) => {
-            broker.counters.violations.add(1);
-            tracing::info!(
-                name: "connection.http_unexpected",
-                %peer,
-                "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener"
-            );
         }
         Ok(Err(Refused::Left)) => {
             tracing::debug!(name: "connection.left", %peer, "left before it was accepted")
@@ -135,16 +118,48 @@ enum Unauthenticated {
 enum Refused {
     /// The client is told why.
     Told(ReasonCode, Box<Framed>),
-    /// What came was not CONNECT, or there is no way to answer it.
-    Violated(Violation),
+    /// There is no way to answer in MQTT.
+    Untold(Stranger, Box<Framed>),
     /// It never got as far as MQTT.
     WithoutHandshake(HandshakeError),
-    /// There should have been no TLS.
-    Tls,
-    /// There should have been no HTTP.
-    Http,
     /// The client closed, or the network failed.
     Left,
+}
+
+/// Who cannot be answered in MQTT.
+#[derive(Debug)]
+enum Stranger {
+    Violated(Violation),
+    WebSocket(WebSocketFailure),
+    Tls,
+    Http,
+}
+
+impl Stranger {
+    /// Says in the log who it was.
+    fn report(&self, peer: &PeerInfo) {
+        match self {
+            Self::Violated(violation) => tracing::info!(
+                name: "connection.violation",
+                %peer,
+                %violation,
+                "closed before CONNECT was accepted"
+            ),
+            Self::WebSocket(error) => {
+                tracing::info!(name: "connection.handshake_failed", %peer, %error, "its handshake failed")
+            }
+            Self::Tls => tracing::info!(
+                name: "connection.tls_unexpected",
+                %peer,
+                "sent TLS to a port without TLS: it has to use mqtt://, or another port"
+            ),
+            Self::Http => tracing::info!(
+                name: "connection.http_unexpected",
+                %peer,
+                "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener"
+            ),
+        }
+    }
 }
 
 async fn shake_hands(
@@ -157,8 +172,7 @@ async fn shake_hands(
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
     let stream = stream.handshake().await.map_err(Refused::WithoutHandshake)?;
     admission.comes_from(stream.info());
-    let mut framed = Framed::new(stream, largest);
-    let frame = first_frame(&mut framed).await?;
+    let (frame, mut framed) = first_frame(Framed::new(stream, largest)).await?;
     let connect = match read(&frame) {
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
@@ -210,7 +224,9 @@ async fn shake_hands(
     if connect.client_id.is_empty() && version.has_properties() {
         connack.properties.assigned_client_identifier = Some(id.as_str().to_owned());
     }
-    make_fit(&mut connack, version, largest_for(&connect), framed.out())?;
+    if !make_fit(&mut connack, version, largest_for(&connect), framed.out()) {
+        return Err(untold(Rule::PacketTooLarge.into(), framed));
+    }
     let client = (!options.hooks.is_empty()).then(|| {
         let user_name = connect.user_name.clone();
         let items = items.clone().unwrap_or_else(|| broker.items_of(&id));
@@ -251,41 +267,37 @@ async fn shake_hands(
 }
 
 /// The first packet, whole, if it is one of MQTT.
-async fn first_frame(framed: &mut Framed) -> Result<Vec<u8>, Refused> {
+async fn first_frame(mut framed: Framed) -> Result<(Vec<u8>, Framed), Refused> {
     let mut frame = Vec::new();
-    framed.next_frame(&mut frame).await.map_err(|error| match error {
-        FramedError::Violation(violation) => Refused::Violated(violation),
-        FramedError::Closed => Refused::Left,
-        FramedError::Io(error) => match WebSocketFailure::of(&error) {
-            Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
+    match framed.next_frame(&mut frame).await {
+        Ok(()) if frame.starts_with(&TLS_CLIENT_HELLO) => {
+            Err(Refused::Untold(Stranger::Tls, Box::new(framed)))
+        }
+        Ok(()) if frame.starts_with(HTTP_GET) => Err(Refused::Untold(Stranger::Http, Box::new(framed))),
+        Ok(()) => Ok((frame, framed)),
+        Err(FramedError::Violation(violation)) => Err(untold(violation, framed)),
+        Err(FramedError::Closed) => Err(Refused::Left),
+        Err(FramedError::Io(error)) => Err(match WebSocketFailure::of(&error) {
+            Some(failure) => Refused::Untold(Stranger::WebSocket(failure.clone()), Box::new(framed)),
             None => Refused::Left,
-        },
-    })?;
-    if frame.starts_with(&TLS_CLIENT_HELLO) {
-        return Err(Refused::Tls);
+        }),
     }
-    if frame.starts_with(HTTP_GET) {
-        return Err(Refused::Http);
-    }
-    Ok(frame)
 }
 
-/// Leaves out of a CONNACK what is too much for the client. One that cannot be told is not let in, and nobody has to make room
-/// for it.
-fn make_fit(
-    connack: &mut ConnAck,
-    version: ProtocolVersion,
-    largest: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), Refused> {
-    if !write(connack, version, largest, out) {
+fn untold(violation: Violation, framed: Framed) -> Refused {
+    Refused::Untold(Stranger::Violated(violation), Box::new(framed))
+}
+
+/// Leaves out of a CONNACK what is too much for the client; whether it fits then. A client that cannot be told is not let
+/// in, and nobody has to make room for it.
+fn make_fit(connack: &mut ConnAck, version: ProtocolVersion, largest: u32, out: &mut Vec<u8>) -> bool {
+    let mut fits = write(connack, version, largest, out);
+    if !fits {
         connack.properties = without_words(std::mem::take(&mut connack.properties));
-        if !write(connack, version, largest, out) {
-            return Err(Refused::Violated(Rule::PacketTooLarge.into()));
-        }
+        fits = write(connack, version, largest, out);
     }
     out.clear();
-    Ok(())
+    fits
 }
 
 /// Begins the connection with a session that was claimed, and writes CONNACK.
@@ -497,7 +509,7 @@ fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
             refuse(Refusal::new(violation.reason()), version, u32::MAX, framed)
         }
         // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.
-        _ => Refused::Violated(violation),
+        _ => untold(violation, framed),
     }
 }
 

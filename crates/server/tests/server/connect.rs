@@ -9,8 +9,8 @@ use gantline_server::{QoS, ReasonCode, ServerOptions};
 use tokio::time::Instant;
 
 use crate::peer::{
-    ALL_QOS, answered, clean, client, connected, encoded, goodbye, of_version, server, server_with, stranger,
-    will,
+    ALL_QOS, answered, clean, client, connected, encoded, goodbye, of_version, seconds_pass, server,
+    server_with, settle, stranger, will,
 };
 
 #[tokio::test(start_paused = true)]
@@ -267,7 +267,7 @@ async fn a_connection_too_many_is_refused_and_room_comes_back() {
     }
     assert_eq!(server.metrics().refused, 3);
     one.goes().await;
-    crate::peer::settle().await;
+    settle().await;
     client(&server, "3").await;
 }
 
@@ -275,10 +275,10 @@ async fn a_connection_too_many_is_refused_and_room_comes_back() {
 async fn strangers_far_too_many_are_closed_without_a_word() {
     let server = server_with(ServerOptions::default().max_connections(1)).await;
     let strangers: Vec<_> = (0..100).map(|_| stranger(&server)).collect();
-    crate::peer::settle().await;
+    settle().await;
     assert_eq!(server.metrics().connections, 65);
     drop(strangers);
-    crate::peer::settle().await;
+    settle().await;
     assert_eq!(server.metrics().connections, 0);
 }
 
@@ -368,4 +368,27 @@ async fn who_leaves_and_stays_is_closed_in_time() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_connect_and_nothing_more_is_answered() {
+    let server = server().await;
+    let mut peer = stranger(&server);
+    peer.send(Packet::Connect(Box::new(clean("a")))).await;
+    peer.falls_silent().await;
+    assert_eq!(peer.connack().await.reason, ReasonCode::Success);
+    peer.hears_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_waits_for_who_goes_on_sending_garbage() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    // A remaining length that does not end: where the next packet begins will never be known.
+    peer.send_bytes(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]).await;
+    peer.is_disconnected(ReasonCode::MalformedPacket).await;
+    settle().await;
+    assert!(peer.is_read().await, "a socket that is closed while something is unread takes the goodbye back");
+    seconds_pass(2).await;
+    assert!(!peer.is_read().await, "not for ever");
 }

@@ -281,6 +281,16 @@ impl Peer {
         }
     }
 
+    /// Whether the server still reads what is sent.
+    pub(crate) async fn is_read(&mut self) -> bool {
+        poll_fn(|cx| self.stream.poll_write(cx, &[0xFF])).await.is_ok()
+    }
+
+    /// Says that nothing more comes, and goes on listening.
+    pub(crate) async fn falls_silent(&mut self) {
+        poll_fn(|cx| self.stream.poll_shutdown(cx)).await.unwrap();
+    }
+
     /// Publishes, completes the flow, and returns what the server said.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &str, qos: QoS) -> ReasonCode {
         let packet = self.made(topic, payload, qos);

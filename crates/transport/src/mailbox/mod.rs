@@ -183,8 +183,8 @@ impl<C> Mailbox<C> {
         Self { lanes: Mutex::new(Lanes::new(limits)), budget }
     }
 
-    /// Adds finished QoS 0 frames: `count` whole frames, one behind the other, made for the owner of this epoch. Another
-    /// owner may want another layout, so for it they do not exist.
+    /// Adds finished QoS 0 frames: `count` whole frames, one behind the other, made for the owner of this epoch.
+    /// Another owner may want another layout, so for it they do not exist.
     pub fn push_once(&self, epoch: u32, frames: &[u8], count: u32) -> Pushed {
         self.push_batch(epoch, frames, count, std::iter::empty())
     }
@@ -207,7 +207,8 @@ impl<C> Mailbox<C> {
         })
     }
 
-    /// Adds finished QoS 0 frames, as [`push_once`](Self::push_once) does, and messages with QoS 1 and 2 under one lock.
+    /// Adds finished QoS 0 frames, as [`push_once`](Self::push_once) does, and messages with QoS 1 and 2 under one
+    /// lock.
     pub fn push_batch(
         &self,
         epoch: u32,
