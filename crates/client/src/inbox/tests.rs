@@ -1,5 +1,6 @@
 //! Inboxes: what they take, what presses and what gives way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -19,7 +20,7 @@ fn push(inbox: &Inbox, payload: &str) -> u64 {
 }
 
 fn take(inbox: &Inbox) -> Option<String> {
-    match inbox.poll_take(&mut Context::from_waker(Waker::noop())) {
+    match inbox.poll_take(&mut VecDeque::new(), &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Some((item, _))) => Some(item.message.payload_str().unwrap().to_owned()),
         _ => None,
     }
@@ -95,7 +96,7 @@ fn an_ended_stream_hands_out_what_it_has_and_is_not_waited_for() {
     assert!(inbox.end().is_none());
     assert!(!gauge.is_pressing());
     assert_eq!(take(&inbox).as_deref(), Some("last"));
-    let end = inbox.poll_take(&mut Context::from_waker(Waker::noop()));
+    let end = inbox.poll_take(&mut VecDeque::new(), &mut Context::from_waker(Waker::noop()));
     assert!(matches!(end, Poll::Ready(None)));
 }
 
