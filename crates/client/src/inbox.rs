@@ -6,6 +6,10 @@
 //! again, and what exceeds its bounds is for [`OnFull`]. A [`Gauge`] shared by all inboxes of a client tells the driver
 //! how things stand.
 //!
+//! A stream fetches messages of QoS 0 together, so that it does not have to lock for each. Those of QoS 1 and 2 it takes
+//! one by one, because the end of a connection may take them back. What was fetched counts as waiting until the stream
+//! comes again.
+//!
 //! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox only
 //! says which receipts are due.
 
@@ -25,7 +29,7 @@ use crate::ticket::Ticket;
 /// could be dropped, the client leaves its socket unread, until a quarter is left. A stream that the application does not
 /// take from in time is waited for no longer than 1 s, or 50 ms while something of ours waits for the server, and again
 /// only when no more than a quarter is left. Meanwhile 64 messages, or the one with which their payloads reach 64 KiB, may
-/// exceed the bounds.
+/// exceed the bounds. What a stream has fetched, a sixteenth of its bounds, is not dropped any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFull {
     /// QoS 1 and 2 are kept, and their acknowledgements are held until the application takes them, which holds the sender

@@ -40,7 +40,11 @@ impl Payloads {
 impl Ring {
     #[inline]
     fn copy(&mut self, payload: &[u8], size: usize) -> Bytes {
-        let chunk = &self.chunks[self.current];
+        let chunk = &mut self.chunks[self.current];
+        if payload.len() >= REWOUND {
+            // From the front again if all of it is free: that part is most likely in the cache.
+            let _ = chunk.try_reclaim(size);
+        }
         if chunk.capacity() - chunk.len() < payload.len() {
             self.turn(payload.len(), size);
         }
@@ -77,6 +81,8 @@ const CLASSES: [Class; 5] = [
     Class { largest: (8 << 10) - 1, chunk: 32 << 10 },
     Class { largest: LARGEST, chunk: 256 << 10 },
 ];
+/// From this size on the cache counts for more than the question whether a chunk is free.
+const REWOUND: usize = 1 << 10;
 /// Above this size an allocation of its own costs less than the copying.
 const LARGEST: usize = 128 << 10;
 
@@ -105,6 +111,14 @@ mod tests {
             }
             assert!(places.len() <= CHUNKS * (chunk / size), "{}", places.len());
         }
+    }
+
+    #[test]
+    fn large_payloads_that_are_dropped_at_once_stay_in_one_place() {
+        let mut payloads = Payloads::default();
+        let places: std::collections::HashSet<_> =
+            (0..100).map(|_| payloads.copy(&[0; 64 << 10]).as_ptr() as usize).collect();
+        assert_eq!(places.len(), 1);
     }
 
     #[test]
