@@ -16,7 +16,7 @@ use gantline_protocol::{
 use gantline_transport::Turn;
 use tokio::sync::oneshot;
 
-use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand};
+use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand, refuse};
 use crate::deadlines::{Awaited, Deadlines};
 use crate::dispatch::Effects;
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
@@ -489,12 +489,6 @@ impl Exchange {
         }
         self.shared.perform(&mut self.effects);
         self.machine.session_mut().keeps(kept);
-    }
-}
-
-fn refuse<T>(reply: Option<oneshot::Sender<Result<T, Unanswered>>>, limit: Duration) {
-    if let Some(reply) = reply {
-        let _ = reply.send(Err(Unanswered::TimedOut(limit)));
     }
 }
 

@@ -6,9 +6,9 @@
 //! again, and what exceeds its bounds is for [`OnFull`]. A [`Gauge`] shared by all inboxes of a client tells the driver
 //! how things stand.
 //!
-//! A stream fetches messages of QoS 0 together, so that it does not have to lock for each. Those of QoS 1 and 2 it takes
-//! one by one, because the end of a connection may take them back. What was fetched counts as waiting until the stream
-//! comes again.
+//! A stream fetches messages of QoS 0 together, so that it does not have to lock for each. Those of QoS 1 and 2 it
+//! takes one by one, because the end of a connection may take them back. What was fetched counts as waiting until the
+//! stream comes again.
 //!
 //! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox only
 //! says which receipts are due.
@@ -146,8 +146,9 @@ impl Inbox {
         Filling { inbox: self, state: self.state.lock(), dropped: 0 }
     }
 
-    /// Takes the next message; `Ready(None)` if none will come any more. Messages of QoS 0 that come right behind are put
-    /// into `batch`, which is empty, and count here until the next call. The flag says that the driver may read again.
+    /// Takes the next message; `Ready(None)` if none will come any more. Messages of QoS 0 that come right behind are
+    /// put into `batch`, which is empty, and count here until the next call. The flag says that the driver may read
+    /// again.
     pub(crate) fn poll_take(
         &self,
         batch: &mut VecDeque<Item>,
