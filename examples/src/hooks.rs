@@ -27,10 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .intercept_publishes(|publish: &PublishAttempt<'_>| {
             let message = publish.to_message();
             async move {
-                let Some(calibrated) = calibrate(&message).await else { return Outcome::Drop };
-                match Message::new(message.topic().clone(), calibrated) {
-                    Ok(calibrated) => Outcome::Replace(calibrated.qos(message.qos_level())),
-                    Err(_) => Outcome::Refuse(ReasonCode::PayloadFormatInvalid),
+                match calibrate(&message).await {
+                    Some(calibrated) => Outcome::Replace(message.with_payload(calibrated)),
+                    None => Outcome::Drop,
                 }
             }
         })

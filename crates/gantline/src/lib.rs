@@ -124,4 +124,14 @@ mod pages {
     #[cfg(feature = "rpc-json")]
     #[doc = include_str!("../../../docs/guide/rpc.md")]
     struct RpcGuide;
+    #[cfg(all(
+        feature = "aws-iot",
+        feature = "managed",
+        feature = "pfx",
+        feature = "rpc",
+        feature = "storage-file",
+        feature = "web"
+    ))]
+    #[doc = include_str!("../../../docs/guide/from-mqttnet.md")]
+    struct FromMqttnet;
 }

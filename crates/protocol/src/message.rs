@@ -163,6 +163,21 @@ impl Message {
         self
     }
 
+    /// The same message with another topic: for who passes it on.
+    #[must_use]
+    pub fn with_topic(mut self, topic: TopicName) -> Self {
+        self.topic = topic;
+        self
+    }
+
+    /// The same message with another payload: for who passes it on. Properties that tell of the old one, such as its
+    /// content type, stay.
+    #[must_use]
+    pub fn with_payload(mut self, payload: impl Into<Bytes>) -> Self {
+        self.payload = payload.into();
+        self
+    }
+
     /// What the message is about.
     pub const fn topic(&self) -> &TopicName {
         &self.topic
@@ -282,6 +297,15 @@ mod tests {
         };
         assert_eq!(message.properties(), &expected);
         assert_eq!(message.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_passed_on_keeps_all_that_is_not_replaced() {
+        let message =
+            Message::new("a", "x").unwrap().qos(QoS::AtLeastOnce).retain(true).user_property("k", "v");
+        let expected =
+            Message::new("b", "y").unwrap().qos(QoS::AtLeastOnce).retain(true).user_property("k", "v");
+        assert_eq!(message.with_topic(TopicName::new("b").unwrap()).with_payload("y"), expected);
     }
 
     #[test]

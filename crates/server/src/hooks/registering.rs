@@ -53,14 +53,14 @@ impl Server {
     /// application. [`Outcome::Refuse`] is what PUBACK or PUBREC say; a message with QoS 0 is dropped.
     ///
     /// ```
-    /// use gantline_server::{Message, Outcome, PublishAttempt, Server, ServerOptions};
+    /// use gantline_server::{Outcome, PublishAttempt, Server, ServerOptions, TopicName};
     ///
     /// let server = Server::new(ServerOptions::default()).intercept_publishes(|publish: &PublishAttempt<'_>| {
     ///     if publish.topic().starts_with("internal/") {
     ///         return Outcome::Drop;
     ///     }
-    ///     match Message::new(format!("site/{}", publish.topic()), publish.payload().to_vec()) {
-    ///         Ok(moved) => Outcome::Replace(moved.qos(publish.qos())),
+    ///     match TopicName::new(format!("site/{}", publish.topic())) {
+    ///         Ok(topic) => Outcome::Replace(publish.to_message().with_topic(topic)),
     ///         Err(_) => Outcome::Forward,
     ///     }
     /// });
