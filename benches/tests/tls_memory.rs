@@ -156,7 +156,7 @@ fn connected(
 /// Runs the server until so many clients are connected, and their tasks sleep.
 fn wait_for(runtime: &Runtime, server: &RunningServer, clients: usize) {
     runtime.block_on(async {
-        while server.stats().connected < clients as u64 {
+        while server.metrics().connected < clients as u64 {
             tokio::task::yield_now().await;
         }
         for _ in 0..10 {

@@ -83,7 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "listening on {} with {} messages",
         server.local_addresses()[0],
-        server.stats().retained_messages
+        server.metrics().retained_messages
     );
     tokio::signal::ctrl_c().await?;
     server.shutdown(Duration::from_secs(5)).await;

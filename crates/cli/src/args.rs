@@ -34,8 +34,8 @@ pub(crate) enum Command {
     /// Put load on an MQTT broker, ours or another, and say what that cost the broker
     ///
     /// Prints one table, or one JSON object with --json. Exit code 3: messages were lost, doubled or out of
-    /// order with QoS 1 or 2, or bad input was not dealt with as MQTT says. Ctrl-C ends it early and prints
-    /// what there is.
+    /// order with QoS 1 or 2, bad input was not dealt with as MQTT says, or a bound that was to be checked was
+    /// broken. Ctrl-C ends it early and prints what there is.
     Bench(Bench),
 }
 
@@ -56,6 +56,10 @@ pub(crate) struct Serve {
     /// Seconds that connections get at the end to take what waits for them
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) shutdown_timeout: Duration,
+
+    /// Seconds between the numbers that the broker publishes under $SYS/broker/; 0 for none
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) sys_interval: Duration,
 
     #[command(flatten)]
     pub(crate) retained: Retained,
@@ -79,6 +83,38 @@ pub(crate) struct Limits {
     /// Connections at the same time
     #[arg(long, value_name = "N")]
     pub(crate) max_connections: Option<usize>,
+
+    /// Connections at the same time from one address, or from one /64 of IPv6
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections_per_address: Option<usize>,
+
+    /// Sessions, of clients that are connected or away
+    #[arg(long, value_name = "N")]
+    pub(crate) max_sessions: Option<usize>,
+
+    /// Subscriptions of one client
+    #[arg(long, value_name = "N")]
+    pub(crate) max_subscriptions_per_client: Option<usize>,
+
+    /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u16>::new().range(1..))]
+    pub(crate) max_filters_per_packet: Option<u16>,
+
+    /// Retained messages
+    #[arg(long, value_name = "N")]
+    pub(crate) max_retained_messages: Option<usize>,
+
+    /// Bytes that retained messages may hold
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_retained_bytes: Option<usize>,
+
+    /// Messages that one client may publish a second; what is above waits
+    #[arg(long, value_name = "N")]
+    pub(crate) max_message_rate: Option<u32>,
+
+    /// Bytes that one client may send a second; what is above waits
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_byte_rate: Option<u32>,
 
     /// Bytes of a packet, both ways
     #[arg(long, value_name = "BYTES", value_parser = RangedU64ValueParser::<u32>::new().range(1..=268_435_460))]
@@ -120,6 +156,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "N")]
     pub(crate) max_topic_levels: Option<u16>,
 
+    /// Bytes of a topic name or filter
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_topic_length: Option<u16>,
+
     /// Seconds that a new connection has until its CONNECT is there
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) connect_timeout: Option<Duration>,
@@ -137,6 +177,14 @@ impl Limits {
         }
         set! {
             max_connections => max_connections,
+            max_connections_per_address => max_connections_per_address,
+            max_sessions => max_sessions,
+            max_subscriptions_per_client => max_subscriptions_per_client,
+            max_filters_per_packet => max_filters_per_packet,
+            max_retained_messages => max_retained_messages,
+            max_retained_bytes => max_retained_bytes,
+            max_message_rate => max_message_rate,
+            max_byte_rate => max_byte_rate,
             max_packet_size => max_packet_size,
             receive_maximum => receive_maximum,
             max_inflight => max_inflight,
@@ -147,6 +195,7 @@ impl Limits {
             keep_alive_max => keep_alive_max,
             topic_alias_maximum => topic_alias_maximum,
             max_topic_levels => max_topic_levels,
+            max_topic_length => max_topic_length,
             connect_timeout => connect_timeout,
         }
         options

@@ -39,7 +39,8 @@ async fn serve(arguments: &Serve, workers: &Workers) -> Result<(), Failure> {
     handles.extend(workers.handles.iter().cloned());
     // Before the first line on stdout: whoever reads it may send a signal at once.
     let mut signals = Signals::listen().map_err(Failure::Runtime)?;
-    let server = Server::new(arguments.limits.server_options()).workers(handles);
+    let options = arguments.limits.server_options().sys_interval(arguments.sys_interval);
+    let server = Server::new(options).workers(handles);
     let server = arguments.listeners.apply(server);
     #[cfg(feature = "websocket")]
     let server = arguments.websocket.apply(server);

@@ -132,6 +132,31 @@ fn the_broker_is_looked_at() {
 }
 
 #[test]
+fn a_few_clients_that_never_read_are_noticed_by_nobody() {
+    let broker = Running::serve(1, &["--max-queued-bytes", "16384"]);
+    let few = ["frozen", "--clients", "50", "--frozen", "5", "--publishers", "2", "--rate", "1000"];
+    let size = ["--payload", "16384", "--seconds", "1.5", "--warm-up", "0.1"];
+    let report = measure(&broker.urls[0], &[&few[..], &size].concat());
+    assert_no_faults(&report);
+    for run in ["without", "with"] {
+        let (_, row) = report.split_once(&format!("\"frozen\":\"{run}\"")).unwrap();
+        assert_positive(row, &["delivered", "latency_p99_us", "ack_p99_9_us"]);
+    }
+    assert_positive(&report, &["normal_ack_us", "p99_ratio", "dropped_for_frozen"]);
+    assert_eq!(number(&report, "frozen_below_bound"), 0.0, "{report}");
+}
+
+#[test]
+fn a_bound_that_is_not_reached_proves_nothing() {
+    let broker = Running::serve(1, &[]);
+    let few = ["frozen", "--clients", "4", "--frozen", "1", "--payload", "16", "--rate", "100", "--check"];
+    let output = bench(&broker.urls[0], &[&few[..], &SHORT].concat());
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{report}");
+    assert_eq!(number(&report, "frozen_below_bound"), 1.0, "{report}");
+}
+
+#[test]
 fn abuse_hurts_nobody() {
     let broker = Running::serve(1, &["--connect-timeout", "0.5"]);
     let few = ["abuse", "--mqtt", "5.0", "--sockets", "5", "--random", "5", "--hold", "0.2"];
@@ -220,12 +245,13 @@ fn failures_say_whose_they_are() {
 
 #[test]
 fn wrong_arguments_are_exit_code_2() {
-    let wrong: [&[&str]; 5] = [
+    let wrong: [&[&str]; 6] = [
         &["bench"],
         &["bench", "p2p", "--qos", "3"],
         &["bench", "offline", "--qos", "0"],
         &["bench", "p2p", "--mqtt", "4"],
         &["bench", "p2p", "--user-properties", "1"],
+        &["bench", "frozen", "--clients", "5", "--frozen", "5"],
     ];
     for arguments in wrong {
         let output = gantline(arguments).stdout(Stdio::piped()).output().unwrap();

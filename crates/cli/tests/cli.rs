@@ -111,3 +111,25 @@ fn help_and_version_go_to_stdout() {
     assert!(help.status.success());
     assert!(String::from_utf8(help.stdout).unwrap().contains("--listen <URL>"));
 }
+
+#[test]
+fn the_broker_publishes_its_numbers_unless_told_not_to() {
+    for (flags, answers) in [(&[][..], true), (&["--sys-interval", "0"][..], false)] {
+        let broker = Running::serve(1, flags);
+        let mut stream = connect(&broker, 0);
+        let head = shake_hands(&mut stream);
+        stream.read_exact(&mut vec![0; usize::from(head[1]) - 2]).unwrap();
+        // SUBSCRIBE, and PINGREQ behind it.
+        stream.write_all(b"\x82\x19\x00\x01\x00\x00\x13$SYS/broker/version\x00\xc0\x00").unwrap();
+        let (mut came, mut buffer) = (Vec::new(), [0; 256]);
+        while !came.windows(2).any(|bytes| bytes == [0xD0, 0]) || answers != came.windows(8).any(is_version) {
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "{came:02x?}");
+            came.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
+
+fn is_version(bytes: &[u8]) -> bool {
+    bytes == b"gantline"
+}

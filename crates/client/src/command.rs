@@ -73,3 +73,10 @@ pub(crate) struct Goodbye {
     /// `None` if the last handle is gone: nobody waits.
     pub(crate) reply: Option<oneshot::Sender<()>>,
 }
+
+/// Tells whoever still waits that no answer came in time.
+pub(crate) fn refuse<T>(reply: Option<oneshot::Sender<Result<T, Unanswered>>>, limit: Duration) {
+    if let Some(reply) = reply {
+        let _ = reply.send(Err(Unanswered::TimedOut(limit)));
+    }
+}

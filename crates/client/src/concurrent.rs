@@ -22,14 +22,14 @@ enum Step {
 
 /// Calls a function with each message, for at most so many at a time, and acknowledges each when its handler is done. A
 /// handler that panics ends it all, unacknowledged.
-pub(crate) async fn for_each<F, T>(tap: Tap, limit: usize, mut handle: F)
+pub(crate) async fn for_each<F, T>(mut tap: Tap, limit: usize, mut handle: F)
 where
     F: FnMut(Message) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
     let mut handlers = JoinSet::new();
     loop {
-        match poll_fn(|cx| poll_step(&tap, limit, &mut handlers, cx)).await {
+        match poll_fn(|cx| poll_step(&mut tap, limit, &mut handlers, cx)).await {
             Step::Taken(message) => {
                 let done = handle(Message::clone(&message));
                 handlers.spawn(async move {
@@ -47,7 +47,7 @@ where
     }
 }
 
-fn poll_step(tap: &Tap, limit: usize, handlers: &mut JoinSet<()>, cx: &mut Context<'_>) -> Poll<Step> {
+fn poll_step(tap: &mut Tap, limit: usize, handlers: &mut JoinSet<()>, cx: &mut Context<'_>) -> Poll<Step> {
     while let Poll::Ready(Some(done)) = handlers.poll_join_next(cx) {
         if let Err(error) = done {
             return Poll::Ready(Step::Broken(error));

@@ -5,16 +5,15 @@
 //! Relates to: `inbox.rs`, where messages wait. Leaves out: the server's view; a filter is registered here before
 //! SUBSCRIBE is sent, so that no retained message comes too early.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
-use gantline_protocol::{Message, ReasonCode, Receipt, TopicFilter, TopicName};
+use gantline_protocol::{ReasonCode, Receipt, TopicFilter, TopicName};
 use slab::Slab;
 
 use crate::event::Event;
 use crate::inbox::{Filling, Inbox, Item};
-use crate::ticket::Ticket;
 
 /// Names a stream. The slot may be used again, the sequence is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +56,6 @@ struct Stream {
     sequence: u64,
     /// Its place among the requests to the server; `None` until its SUBSCRIBE is sent, and for a stream without one.
     asked: Option<u64>,
-}
-
-/// A message on its way to the streams.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(crate) message: Message,
-    /// There if it is to be acknowledged.
-    pub(crate) receipt: Option<Receipt>,
 }
 
 /// What the delivery of messages led to, to be done when no lock is held.
@@ -221,31 +212,29 @@ impl Dispatch {
         }
     }
 
-    /// Hands each message to every stream that wants it. An inbox stays open while it is the only one that wants the
-    /// next message too.
-    pub(crate) fn deliver(&mut self, arrived: &mut Vec<Arrived>, effects: &mut Effects) {
+    /// Hands each message to every stream that wants it. Those in a row that have the same topic, and one stream that
+    /// wants them, go together.
+    pub(crate) fn deliver(&mut self, arrived: &mut VecDeque<Item>, effects: &mut Effects) {
         let mut unclaimed = 0;
-        let mut arrived = arrived.drain(..).peekable();
-        while let Some(Arrived { message, receipt }) = arrived.next() {
-            self.find(message.topic());
-            match self.targets[..] {
-                [] => {
-                    effects.receipts.extend(receipt.map(|receipt| (receipt, ReasonCode::Success)));
+        while let Some(first) = arrived.front() {
+            self.find(first.message.topic());
+            if let [slot] = self.targets[..] {
+                let is_alike = |item: &&Item| Some(item.message.topic()) == self.last_topic.as_ref();
+                let count = arrived.iter().take_while(is_alike).count();
+                let stream = &self.streams[slot];
+                let mut filling = stream.inbox.fill();
+                filling.push_some(arrived, count, &mut effects.receipts);
+                stream.close(filling, effects);
+                continue;
+            }
+            let Some(Item { message, ticket, .. }) = arrived.pop_front() else { break };
+            match self.targets.len() {
+                0 => {
+                    effects.receipts.extend(ticket.settle(ReasonCode::Success));
                     unclaimed += 1;
                 }
-                [slot] => {
-                    let stream = &self.streams[slot];
-                    let mut filling = stream.inbox.fill();
-                    filling.push(Item::new(message, Ticket::sole(receipt)), &mut effects.receipts);
-                    let is_alike = |next: &Arrived| Some(next.message.topic()) == self.last_topic.as_ref();
-                    while let Some(Arrived { message, receipt }) = arrived.next_if(is_alike) {
-                        filling.push(Item::new(message, Ticket::sole(receipt)), &mut effects.receipts);
-                    }
-                    stream.close(filling, effects);
-                }
-                _ => {
-                    let tickets = Ticket::split(receipt, self.targets.len());
-                    for (&slot, ticket) in self.targets.iter().zip(tickets) {
+                targets => {
+                    for (&slot, ticket) in self.targets.iter().zip(ticket.split(targets)) {
                         let stream = &self.streams[slot];
                         let mut filling = stream.inbox.fill();
                         filling.push(Item::new(message.clone(), ticket), &mut effects.receipts);

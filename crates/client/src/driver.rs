@@ -430,7 +430,8 @@ impl Driver {
         loop {
             let turn = self.framed.poll_read_turn(cx, &mut |_: &[u8], _: &mut Vec<u8>| Turn::Continue);
             if ready!(turn).is_err() {
-                return Poll::Ready(());
+                // WebSocket was closed by both now, TLS below it was not.
+                return self.framed.poll_close(cx).map(drop);
             }
         }
     }

@@ -16,15 +16,17 @@ use gantline_protocol::{
 use gantline_transport::Turn;
 use tokio::sync::oneshot;
 
-use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand};
+use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand, refuse};
 use crate::deadlines::{Awaited, Deadlines};
-use crate::dispatch::{Arrived, Effects};
+use crate::dispatch::Effects;
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
+use crate::inbox::Item;
 use crate::payloads::Payloads;
 use crate::reauthenticate::{Order, Reauthentication};
 use crate::recorder::Recorder;
 use crate::session::Lease;
 use crate::shared::Shared;
+use crate::ticket::Ticket;
 
 /// The machine and who waits for it.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(crate) struct Exchange {
     pings: VecDeque<Option<Asked>>,
     reauthentication: Reauthentication,
     /// Messages that were received and not handed to the streams yet, and their payload bytes.
-    arrived: Vec<Arrived>,
+    arrived: VecDeque<Item>,
     arrived_bytes: usize,
     delivered: bool,
     /// Of the last message: often the next one has the same.
@@ -84,7 +86,7 @@ impl Exchange {
             deadlines: Deadlines::new(operation_timeout),
             pings: VecDeque::new(),
             reauthentication: Reauthentication::default(),
-            arrived: Vec::new(),
+            arrived: VecDeque::new(),
             arrived_bytes: 0,
             delivered: false,
             last_topic: None,
@@ -119,21 +121,27 @@ impl Exchange {
     }
 
     fn handle(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<Turn, DisconnectCause> {
-        match self.machine.receive(now, frame, out).map_err(DisconnectCause::ServerViolated)? {
-            Received::Handled => {}
-            Received::Publish(publish, receipt) => {
+        // The usual case stands apart, so that there is nothing else in it to be dropped.
+        let other = match self.machine.receive(now, frame, out) {
+            Ok(Received::Publish(publish, receipt)) => {
                 let receipt = (receipt.delivery() != Delivery::AtMostOnce).then_some(receipt);
                 self.arrived_bytes += publish.payload.len();
                 let payload = self.payloads.copy(publish.payload);
                 let message = publish.to_message_with(&mut self.last_topic, payload);
-                self.arrived.push(Arrived { message, receipt });
+                self.arrived.push_back(Item::new(message, Ticket::sole(receipt)));
                 if self.arrived.len() >= MOST_ARRIVED || self.arrived_bytes >= MOST_ARRIVED_BYTES {
                     self.deliver();
                     if self.shared.gauge.is_pressing() {
                         return Ok(Turn::Stop);
                     }
                 }
+                return Ok(Turn::Continue);
             }
+            Ok(other) => other,
+            Err(violation) => return Err(DisconnectCause::ServerViolated(violation)),
+        };
+        match other {
+            Received::Handled => {}
             Received::Acked(acked) => self.acked(acked),
             Received::SubAck(suback) => {
                 if let Some(Request::Subscribe(Some(reply))) = self.requests.remove(&suback.packet_id) {
@@ -481,12 +489,6 @@ impl Exchange {
         }
         self.shared.perform(&mut self.effects);
         self.machine.session_mut().keeps(kept);
-    }
-}
-
-fn refuse<T>(reply: Option<oneshot::Sender<Result<T, Unanswered>>>, limit: Duration) {
-    if let Some(reply) = reply {
-        let _ = reply.send(Err(Unanswered::TimedOut(limit)));
     }
 }
 

@@ -6,6 +6,10 @@
 //! again, and what exceeds its bounds is for [`OnFull`]. A [`Gauge`] shared by all inboxes of a client tells the driver
 //! how things stand.
 //!
+//! A stream fetches messages of QoS 0 together, so that it does not have to lock for each. Those of QoS 1 and 2 it
+//! takes one by one, because the end of a connection may take them back. What was fetched counts as waiting until the
+//! stream comes again.
+//!
 //! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox only
 //! says which receipts are due.
 
@@ -25,7 +29,7 @@ use crate::ticket::Ticket;
 /// could be dropped, the client leaves its socket unread, until a quarter is left. A stream that the application does not
 /// take from in time is waited for no longer than 1 s, or 50 ms while something of ours waits for the server, and again
 /// only when no more than a quarter is left. Meanwhile 64 messages, or the one with which their payloads reach 64 KiB, may
-/// exceed the bounds.
+/// exceed the bounds. What a stream has fetched, a sixteenth of its bounds, is not dropped any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFull {
     /// QoS 1 and 2 are kept, and their acknowledgements are held until the application takes them, which holds the sender
@@ -61,6 +65,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    #[inline]
     pub(crate) fn new(message: Message, ticket: Ticket) -> Self {
         let weight = message.weight();
         Self { message, ticket, weight }
@@ -105,6 +110,9 @@ pub(crate) struct Inbox {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    /// What the stream fetched when it was here last, and the bytes of that: it counts until the stream comes again.
+    fetched: usize,
+    fetched_bytes: usize,
     /// Items of QoS 0.
     void: usize,
     over: bool,
@@ -138,21 +146,59 @@ impl Inbox {
         Filling { inbox: self, state: self.state.lock(), dropped: 0 }
     }
 
-    /// Takes the next message; `Ready(None)` if none will come any more. The flag says that the driver may read again.
-    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<(Item, bool)>> {
+    /// Takes the next message; `Ready(None)` if none will come any more. Messages of QoS 0 that come right behind are
+    /// put into `batch`, which is empty, and count here until the next call. The flag says that the driver may read
+    /// again.
+    pub(crate) fn poll_take(
+        &self,
+        batch: &mut VecDeque<Item>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(Item, bool)>> {
         let mut state = self.state.lock();
+        (state.fetched, state.fetched_bytes) = (0, 0);
         let index =
             if state.frozen { state.items.iter().position(|item| item.ticket.is_void()) } else { Some(0) };
         match index.and_then(|index| state.remove(index)) {
-            Some(item) => Poll::Ready(Some((item, self.weigh(&mut state)))),
+            Some(item) => {
+                self.fetch(&mut state, batch);
+                Poll::Ready(Some((item, self.weigh(&mut state))))
+            }
             None if state.ended => Poll::Ready(None),
             None => {
+                self.weigh(&mut state);
                 if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                     state.waker = Some(cx.waker().clone());
                 }
                 Poll::Pending
             }
         }
+    }
+
+    /// Moves messages to `batch` that nothing can take back from the stream any more, the end of a connection neither.
+    fn fetch(&self, state: &mut State, batch: &mut VecDeque<Item>) {
+        let StreamBounds { messages, bytes } = self.bounds;
+        let (most, most_bytes) = (messages / FETCHED_SHARE, bytes / FETCHED_SHARE);
+        let waiting = state.items.len();
+        if waiting == state.void && waiting <= most && state.bytes <= most_bytes {
+            std::mem::swap(&mut state.items, batch);
+            (state.fetched, state.fetched_bytes) = (waiting, state.bytes);
+        } else {
+            let (mut count, mut weight) = (0, 0);
+            for item in state.items.iter().take(most) {
+                if !item.ticket.is_void() || weight + item.weight > most_bytes {
+                    break;
+                }
+                count += 1;
+                weight += item.weight;
+            }
+            if count == 0 {
+                return;
+            }
+            batch.extend(state.items.drain(..count));
+            (state.fetched, state.fetched_bytes) = (count, weight);
+        }
+        state.void -= state.fetched;
+        state.bytes -= state.fetched_bytes;
     }
 
     /// If the driver waits for this stream, it does so no longer: what exceeds the bounds is dropped, and whatever will
@@ -192,6 +238,7 @@ impl Inbox {
         state.ended = true;
         let items = std::mem::take(&mut state.items);
         (state.bytes, state.void) = (0, 0);
+        (state.fetched, state.fetched_bytes) = (0, 0);
         self.weigh(&mut state);
         drop(state);
         items.into_iter().filter_map(|item| item.ticket.settle(ReasonCode::Success)).collect()
@@ -227,7 +274,7 @@ impl Inbox {
 
     /// Bytes that wait.
     pub(crate) fn held(&self) -> usize {
-        self.state.lock().bytes
+        self.state.lock().load().1
     }
 
     /// The message that gives way to a new one, if one does.
@@ -241,15 +288,15 @@ impl Inbox {
     }
 
     fn exceeds(&self, state: &State, messages: usize, bytes: usize) -> bool {
+        let (waiting, waiting_bytes) = state.load();
         !state.items.is_empty()
-            && (state.items.len() + messages > self.bounds.messages
-                || state.bytes + bytes > self.bounds.bytes)
+            && (waiting + messages > self.bounds.messages || waiting_bytes + bytes > self.bounds.bytes)
     }
 
     /// Tells the gauge how the stream stands to its bounds. Returns whether the driver may read again because of that.
     #[inline]
     fn weigh(&self, state: &mut State) -> bool {
-        let (messages, bytes) = (state.items.len(), state.bytes);
+        let (messages, bytes) = state.load();
         let StreamBounds { messages: most, bytes: most_bytes } = self.bounds;
         // One message alone is never too much.
         let over = messages > 1 && (messages > most || bytes > most_bytes);
@@ -261,7 +308,7 @@ impl Inbox {
         }
         let droppable = match self.on_full {
             OnFull::HoldAcks => state.void,
-            OnFull::DropOldest => messages,
+            OnFull::DropOldest => state.items.len(),
         };
         if state.pressure == Pressure::Low {
             if droppable > 0 && (messages > most / 2 || bytes > most_bytes / 2) {
@@ -283,6 +330,11 @@ impl Inbox {
 }
 
 impl State {
+    /// Messages and bytes, as the bounds count them.
+    fn load(&self) -> (usize, usize) {
+        (self.items.len() + self.fetched, self.bytes + self.fetched_bytes)
+    }
+
     fn add(&mut self, item: Item) {
         self.bytes += item.weight;
         self.void += usize::from(item.ticket.is_void());
@@ -323,9 +375,25 @@ pub(crate) struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// Adds a message. Receipts of what had to give way are appended to `released`. While the stream is waited for, the
-    /// bounds do not count: the driver stops soon.
-    #[inline]
+    /// Adds the first `count` of these messages. Receipts of what had to give way are appended to `released`.
+    pub(crate) fn push_some(
+        &mut self,
+        arrived: &mut VecDeque<Item>,
+        count: usize,
+        released: &mut Vec<(Receipt, ReasonCode)>,
+    ) {
+        let state = &mut *self.state;
+        if count < arrived.len() || state.ended || state.pressure == Pressure::NotWaitedFor {
+            return arrived.drain(..count).for_each(|item| self.push(item, released));
+        }
+        for item in arrived.iter() {
+            state.bytes += item.weight;
+            state.void += usize::from(item.ticket.is_void());
+        }
+        state.items.append(arrived);
+    }
+
+    /// Adds a message. While the stream is waited for, the bounds do not count: the driver stops soon.
     pub(crate) fn push(&mut self, item: Item, released: &mut Vec<(Receipt, ReasonCode)>) {
         if self.state.ended {
             released.extend(item.ticket.settle(ReasonCode::Success));
@@ -357,6 +425,9 @@ impl Filling<'_> {
         Filled { waker: self.state.waker.take(), dropped: self.dropped }
     }
 }
+
+/// What a stream fetches at once: a sixteenth of its bounds.
+const FETCHED_SHARE: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -29,8 +29,8 @@
 //! QoS 1 or 2 is acknowledged when the application has taken it, so an application that is slow holds its senders back
 //! and loses nothing; see [`OnFull`] for the choice and [`ManualAcks`] for acknowledging by hand.
 //!
-//! A payload from 1 KiB to 128 KiB shares memory with its neighbours, at most 32 times its size; who keeps many of them for
-//! long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
+//! A payload of up to 128 KiB shares memory with its neighbours, at most 32 times its size or 512 bytes; who keeps many of
+//! them for long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
 //!
 //! # When the connection is lost
 //!

@@ -117,7 +117,7 @@ impl ConnectOptions {
             self.credentials = Credentials::of_url(credentials);
         }
         self.address = Some(address.clone().without_credentials());
-        #[cfg(feature = "websocket")]
+        #[cfg(all(feature = "tls", feature = "websocket"))]
         {
             self.secure_websocket = None;
         }

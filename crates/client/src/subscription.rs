@@ -4,6 +4,7 @@
 //! the application ([`ManualAcks`]). Relates to: `inbox.rs`, where messages wait. Leaves out: how a subscription is made
 //! (`request.rs`).
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -106,7 +107,7 @@ impl Subscription {
 impl Stream for Subscription {
     type Item = Message;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.tap.poll_message(cx)
     }
 }
@@ -179,7 +180,7 @@ impl Messages {
 impl Stream for Messages {
     type Item = Message;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.tap.poll_message(cx)
     }
 }
@@ -204,7 +205,7 @@ impl<S: Source> ManualAcks<S> {
 impl<S: Source + Unpin> Stream for ManualAcks<S> {
     type Item = Unacknowledged;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
         self.0.tap().poll_unacknowledged(cx)
     }
 }
@@ -244,6 +245,8 @@ impl Deref for Unacknowledged {
 pub struct Tap {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
+    /// Messages of QoS 0 that were fetched with an earlier one and not returned.
+    batch: VecDeque<Item>,
     id: StreamId,
 }
 
@@ -261,7 +264,7 @@ impl Tap {
         let on_full = on_full.unwrap_or(options.on_full);
         let inbox = Arc::new(Inbox::new(bounds, on_full, Arc::clone(&shared.gauge)));
         let id = shared.dispatch.lock().add(Arc::clone(&inbox), filters);
-        Self { shared: Arc::clone(shared), inbox, id }
+        Self { shared: Arc::clone(shared), inbox, batch: VecDeque::new(), id }
     }
 
     /// Its name in the dispatch.
@@ -277,23 +280,40 @@ impl Tap {
         }
     }
 
-    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let Some((Item { message, ticket, .. }, freed)) = ready!(self.inbox.poll_take(cx)) else {
+    #[inline]
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        match self.batch.pop_front() {
+            Some(item) => Poll::Ready(Some(item.message)),
+            None => self.poll_inbox(cx),
+        }
+    }
+
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let Some((Item { message, ticket, .. }, freed)) = ready!(self.inbox.poll_take(&mut self.batch, cx))
+        else {
             return Poll::Ready(None);
         };
         self.shared.settle(ticket.settle(ReasonCode::Success), freed);
         Poll::Ready(Some(message))
     }
 
-    pub(crate) fn poll_unacknowledged(&self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
-        let Some((Item { message, ticket, .. }, freed)) = ready!(self.inbox.poll_take(cx)) else {
-            return Poll::Ready(None);
+    pub(crate) fn poll_unacknowledged(&mut self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
+        let (message, ticket) = match self.batch.pop_front() {
+            Some(item) => (item.message, item.ticket),
+            None => {
+                let Some((Item { message, ticket, .. }, freed)) =
+                    ready!(self.inbox.poll_take(&mut self.batch, cx))
+                else {
+                    return Poll::Ready(None);
+                };
+                self.shared.settle(None, freed);
+                (message, ticket)
+            }
         };
-        self.shared.settle(None, freed);
         Poll::Ready(Some(Unacknowledged { message, ticket, shared: Arc::clone(&self.shared) }))
     }
 
-    async fn for_each<F, T>(self, mut handle: F)
+    async fn for_each<F, T>(mut self, mut handle: F)
     where
         F: FnMut(Message) -> T,
         T: Future<Output = ()>,
@@ -323,14 +343,14 @@ impl Source for Subscription {}
 impl Source for Messages {}
 
 impl sealed::Tapped for Subscription {
-    fn tap(&self) -> &Tap {
-        &self.tap
+    fn tap(&mut self) -> &mut Tap {
+        &mut self.tap
     }
 }
 
 impl sealed::Tapped for Messages {
-    fn tap(&self) -> &Tap {
-        &self.tap
+    fn tap(&mut self) -> &mut Tap {
+        &mut self.tap
     }
 }
 
@@ -339,6 +359,6 @@ mod sealed {
 
     /// Not nameable outside, so that nobody else implements it.
     pub trait Tapped {
-        fn tap(&self) -> &Tap;
+        fn tap(&mut self) -> &mut Tap;
     }
 }

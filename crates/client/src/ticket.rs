@@ -29,6 +29,7 @@ pub(crate) struct Joint {
 
 impl Ticket {
     /// The ticket of one stream.
+    #[inline]
     pub(crate) const fn sole(receipt: Option<Receipt>) -> Self {
         match receipt {
             Some(receipt) => Self::Sole(receipt),
@@ -36,8 +37,12 @@ impl Ticket {
         }
     }
 
-    /// Tickets for so many streams.
-    pub(crate) fn split(receipt: Option<Receipt>, streams: usize) -> impl Iterator<Item = Self> {
+    /// Tickets for so many streams in place of the one of a message.
+    pub(crate) fn split(self, streams: usize) -> impl Iterator<Item = Self> {
+        let receipt = match self {
+            Self::Sole(receipt) => Some(receipt),
+            Self::Void | Self::Joint(_) => None,
+        };
         let joint = receipt.filter(|_| streams > 1).map(|receipt| {
             let left = AtomicU32::new(u32::try_from(streams).unwrap_or(u32::MAX));
             Arc::new(Joint { receipt, left, reason: AtomicU32::new(ReasonCode::Success.value().into()) })
@@ -49,11 +54,13 @@ impl Ticket {
         .take(streams)
     }
 
+    #[inline]
     pub(crate) const fn is_void(&self) -> bool {
         matches!(self, Self::Void)
     }
 
     /// The stream is done with the message; returns what is to be acknowledged now, if anything.
+    #[inline]
     pub(crate) fn settle(self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {
         match self {
             Self::Void => None,

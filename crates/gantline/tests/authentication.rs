@@ -143,7 +143,7 @@ async fn a_client_with_the_wrong_secret_is_refused() {
     let result = soon(Client::connect(options(&server, 8))).await;
     let Err(ConnectError::Refused(refusal)) = result else { panic!("{result:?}") };
     assert_eq!(refusal.reason, ReasonCode::NotAuthorized);
-    assert_eq!(server.stats().sessions, 0);
+    assert_eq!(server.metrics().sessions, 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The ways into AWS IoT Core, against a server that asks for what AWS asks for: certificate, application protocol, user
-//! name with parameters, signed request of WebSocket.
+//! The ways into AWS IoT Core, against a server that asks for what AWS asks for: certificate, application protocol,
+//! user name with parameters, signed request of WebSocket.
 
 #![cfg(all(feature = "client", feature = "aws-iot"))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]

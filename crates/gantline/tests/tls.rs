@@ -1,4 +1,5 @@
-//! Our client and our server together over TLS: every version, certificates on both sides, and the errors that people see.
+//! Our client and our server together over TLS: every version, certificates on both sides, and the errors that people
+//! see.
 
 #![cfg(all(feature = "client", feature = "server", feature = "tls"))]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]

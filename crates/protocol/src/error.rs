@@ -108,6 +108,7 @@ rules! {
 
     // SUBSCRIBE, UNSUBSCRIBE and their acknowledgements.
     NoTopicFilters ProtocolError "MQTT-3.8.3-2" "there is no topic filter";
+    TooManyFilters QuotaExceeded "section 4.13" "the packet has more topic filters than the server takes";
     TopicFilterInvalid TopicFilterInvalid "MQTT-4.7.1-1" "the topic filter is not valid";
     SubscriptionOptionsReserved MalformedPacket "MQTT-3.8.3-5" "a reserved bit of the subscription options is set";
     SubscriptionQoSInvalid ProtocolError "section 3.8.3.1" "the maximum QoS of a subscription is 3";

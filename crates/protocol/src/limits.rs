@@ -58,6 +58,9 @@ pub struct Limits {
     pub session_expiry_requested: bool,
     /// In seconds; 0 switches it off. The server closes after one and a half times this.
     pub keep_alive: u16,
+    /// How many topic filters a SUBSCRIBE or UNSUBSCRIBE of the client may have. Only the server holds to it; the
+    /// client is not told.
+    pub maximum_filters: u16,
     /// The version of the connection.
     pub version: ProtocolVersion,
     /// Whether the client may subscribe with wildcards.
@@ -83,6 +86,7 @@ impl Limits {
             session_expiry_interval: 0,
             session_expiry_requested: false,
             keep_alive: 0,
+            maximum_filters: u16::MAX,
             version,
             wildcard_subscriptions_available: true,
             shared_subscriptions_available: true,
@@ -108,6 +112,7 @@ impl Limits {
                 ..Bounds::NEUTRAL
             },
             keep_alive: connect.keep_alive,
+            maximum_filters: offer.maximum_filters,
             bridge: connect.bridge,
             wildcard_subscriptions_available: offer.wildcard_subscriptions_available,
             shared_subscriptions_available: offer.shared_subscriptions_available,
@@ -186,6 +191,7 @@ impl Limits {
             session_expiry_requested: asked.session_expiry_interval.is_some_and(|seconds| seconds > 0),
             // The server's word counts [MQTT-3.2.2-21].
             keep_alive: granted.server_keep_alive.unwrap_or(connect.keep_alive),
+            maximum_filters: u16::MAX,
             version: connect.version,
             wildcard_subscriptions_available: granted.wildcard_subscription_available.unwrap_or(true),
             shared_subscriptions_available: granted.shared_subscription_available.unwrap_or(true),
@@ -214,6 +220,8 @@ pub struct Offer {
     pub keep_alive_maximum: Option<NonZeroU16>,
     /// The longest life of a session after its connection, in seconds. Default `u32::MAX`: for ever.
     pub session_expiry_maximum: u32,
+    /// The most topic filters in one SUBSCRIBE or UNSUBSCRIBE of the client. Default 10,000; not 0.
+    pub maximum_filters: u16,
     /// The highest QoS that clients may publish with. Default QoS 2.
     pub maximum_qos: QoS,
     /// Whether clients may publish retained messages. Default true.
@@ -247,6 +255,7 @@ impl Default for Offer {
             outgoing_topic_aliases: 32,
             keep_alive_maximum: None,
             session_expiry_maximum: u32::MAX,
+            maximum_filters: 10_000,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             wildcard_subscriptions_available: true,

@@ -3,6 +3,7 @@
 //! Relates to: [`Publish`](crate::packet::Publish), the packet that carries one, and [`Frame`](crate::Frame), the form
 //! in which a server passes one to many. Leaves out: packet id, DUP and alias, which belong to one transmission.
 
+use std::fmt;
 use std::str::Utf8Error;
 
 use bytes::Bytes;
@@ -31,8 +32,38 @@ pub struct Message {
     payload: Bytes,
     /// Most messages have none, and many wait in queues.
     properties: Option<Box<PublishProperties>>,
-    qos: QoS,
-    retain: bool,
+    flags: Flags,
+}
+
+/// QoS and retain in one byte of which every value counts: messages are moved a lot, and a compiler that found room for
+/// the tag of an `Option` here, behind everything else, would move them in pieces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Flags(u8);
+
+impl Flags {
+    const RETAIN: u8 = 4;
+
+    const fn new(qos: QoS, retain: bool) -> Self {
+        Self(qos.value() | if retain { Self::RETAIN } else { 0 })
+    }
+
+    const fn qos(self) -> QoS {
+        match self.0 & !Self::RETAIN {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        }
+    }
+
+    const fn retain(self) -> bool {
+        self.0 & Self::RETAIN != 0
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}{}", self.qos(), if self.retain() { ", retain" } else { "" })
+    }
 }
 
 impl Message {
@@ -46,9 +77,15 @@ impl Message {
         payload: impl Into<Bytes>,
     ) -> Result<Self, TopicError> {
         let topic = topic.try_into().map_err(Into::into)?;
-        Ok(Self { topic, payload: payload.into(), properties: None, qos: QoS::AtMostOnce, retain: false })
+        Ok(Self {
+            topic,
+            payload: payload.into(),
+            properties: None,
+            flags: Flags::new(QoS::AtMostOnce, false),
+        })
     }
 
+    #[inline]
     pub(crate) fn from_parts(
         topic: TopicName,
         payload: Bytes,
@@ -57,13 +94,13 @@ impl Message {
         properties: Option<Box<PublishProperties>>,
     ) -> Self {
         let properties = properties.filter(|properties| !properties.is_empty());
-        Self { topic, payload, properties, qos, retain }
+        Self { topic, payload, properties, flags: Flags::new(qos, retain) }
     }
 
     /// Sets what is promised about the delivery. Default QoS 0.
     #[must_use]
     pub const fn qos(mut self, qos: QoS) -> Self {
-        self.qos = qos;
+        self.flags = Flags::new(qos, self.flags.retain());
         self
     }
 
@@ -71,7 +108,7 @@ impl Message {
     /// Default false. With an empty payload it clears the topic.
     #[must_use]
     pub const fn retain(mut self, retain: bool) -> Self {
-        self.retain = retain;
+        self.flags = Flags::new(self.flags.qos(), retain);
         self
     }
 
@@ -162,13 +199,13 @@ impl Message {
 
     /// What is promised about the delivery. Of a received message: with which QoS it came.
     pub const fn qos_level(&self) -> QoS {
-        self.qos
+        self.flags.qos()
     }
 
     /// Whether it is to be kept. Of a received message: whether it was kept before the subscription, or as it was sent
     /// if the subscription asked for that.
     pub const fn is_retained(&self) -> bool {
-        self.retain
+        self.flags.retain()
     }
 
     /// The properties. Empty on the older versions.
@@ -188,13 +225,14 @@ impl Message {
     }
 
     /// About how many bytes it takes in memory: topic, payload and properties. For bounds of queues.
+    #[inline]
     pub fn weight(&self) -> usize {
         self.topic.as_str().len() + self.payload.len() + self.properties_weight()
     }
 
     /// Few messages have properties, but a peer could put a whole packet of them into each.
     fn properties_weight(&self) -> usize {
-        let properties = self.properties();
+        let Some(properties) = &self.properties else { return 0 };
         if properties.is_empty() {
             return 0;
         }
@@ -213,8 +251,7 @@ impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
         self.topic == other.topic
             && self.payload == other.payload
-            && self.qos == other.qos
-            && self.retain == other.retain
+            && self.flags == other.flags
             && self.properties() == other.properties()
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use gantline_protocol::ProtocolVersion::{V3_1, V3_1_1, V5_0};
-use gantline_protocol::packet::Packet;
+use gantline_protocol::packet::{Packet, Subscribe, Unsubscribe};
 use gantline_protocol::{
     ClientConnection, Connect, FixedHeader, Limits, Moment, PacketType, ProtocolVersion, Rule,
     ServerConnection, Session,
@@ -343,4 +343,19 @@ fn the_first_version_is_read_as_it_says() {
     // The first byte of CONNACK is not used.
     let Ok(Packet::ConnAck(connack)) = decode("20 02 01 00") else { panic!("CONNACK") };
     assert!(!connack.session_present);
+}
+
+#[test]
+fn more_filters_than_wanted_are_refused_before_they_are_looked_at() {
+    // The second is no filter.
+    let subscribe = bytes("82 .. 00 01 00 00 01 'a' 00 00 02 '#a' 00");
+    let unsubscribe = bytes("A2 .. 00 01 00 00 01 'a' 00 02 '#a'");
+    for (most, rule) in [(1, Rule::TooManyFilters), (2, Rule::TopicFilterInvalid)] {
+        let refused = [
+            Subscribe::decode_within(most, &subscribe[2..], 2, V5_0).map(drop),
+            Unsubscribe::decode_within(most, &unsubscribe[2..], 2, V5_0).map(drop),
+        ];
+        assert_eq!(refused.map(|refused| refused.unwrap_err().rule), [rule; 2]);
+    }
+    assert_eq!(Rule::TooManyFilters.reason().value(), 0x97);
 }

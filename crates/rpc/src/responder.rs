@@ -151,8 +151,8 @@ impl RpcServer {
         self
     }
 
-    /// How many bytes the payloads of requests may have that run or wait; a single request may always be larger. Default
-    /// 16 MiB. A request beyond is told [`Failure::BUSY`], too.
+    /// How many bytes the payloads of requests may have that run or wait; a single request may always be larger.
+    /// Default 16 MiB. A request beyond is told [`Failure::BUSY`], too.
     pub const fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self

@@ -1,23 +1,29 @@
 //! Administration: what an application can see and do about the sessions and the retained messages of its server.
 //!
-//! Everything here looks at the shared state directly, under one short lock at a time, so it is cheap, never waits for a
-//! client, and works for clients that are away. Only [`RunningServer::delete_session`] waits, for the connection to let
-//! go. Relates to: [`RunningServer`]; `broker/`, which does it. Leaves out: sums over everything, which are
-//! [`Stats`](crate::Stats).
+//! Everything here looks at the shared state directly, under one short lock at a time, so it is cheap, never waits for
+//! a client, and works for clients that are away. Only [`RunningServer::delete_session`] waits, for the connection to
+//! let go. Relates to: [`RunningServer`]; `broker/`, which does it. Leaves out: sums over everything, which are
+//! [`Metrics`](crate::Metrics).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantline_protocol::{
-    ClientId, Message, Moment, PacketType, ReasonCode, SubscriptionOptions, TopicFilter, TopicName,
+    ClientId, Message, Moment, Outbound, PacketType, ProtocolVersion, ReasonCode, SubscriptionOptions,
+    TopicFilter, TopicName,
 };
+use gantline_transport::PeerInfo;
 
+use crate::broker::publication::Publication;
+use crate::broker::record::{Details, Traffic};
 use crate::broker::retained::{Page, Retained};
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::claim;
-use crate::events::{ServerEvent, ServerEvents};
+use crate::error::PublishError;
+use crate::events::{DropCause, MessageEvents, ServerEvent, ServerEvents};
 use crate::server::RunningServer;
+use crate::session_items::SessionItems;
 
 /// A session at one moment.
 #[derive(Clone, Debug)]
@@ -35,21 +41,69 @@ pub struct SessionStatus {
     pub queued_bytes: u32,
     /// Sum of the messages that were lost at the bounds of its queue or its Maximum Packet Size.
     pub messages_dropped: u64,
+    /// How many messages with QoS 1 and 2 were sent to the client and are not acknowledged.
+    pub inflight: u32,
+    /// What the client has sent since the session began, or the sums were [reset](RunningServer::reset_statistics).
+    pub received: ClientTraffic,
+    /// What was sent to the client since then.
+    pub sent: ClientTraffic,
+    /// The other end of the connection, or of the last one.
+    pub peer: Option<Arc<PeerInfo>>,
+    /// The version that the client speaks, or spoke last.
+    pub version: Option<ProtocolVersion>,
+    /// Time since the session began.
+    pub age: Duration,
+    /// Time since the connection began; `None` if the client is away.
+    pub connected_for: Option<Duration>,
+    /// Time since the connection ended; `None` if the client is there.
+    pub away_for: Option<Duration>,
     /// Time since something last came from the client; `None` if it is away.
     pub silent_for: Option<Duration>,
+    /// Time since a packet last came that was more than a sign of life (PINGREQ); `None` if the client is away.
+    pub inactive_for: Option<Duration>,
+    /// Time since something was last sent to the client; `None` if it is away.
+    pub unaddressed_for: Option<Duration>,
     /// When the session of a client that is away ends; `None` if it does not end by itself, or there is a connection.
     pub expires_in: Option<Duration>,
     /// Whether a will is published if the client is lost, or waits for its delay.
     pub has_will: bool,
 }
 
+/// What went one way between a client and the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTraffic {
+    /// PUBLISH packets. One that is sent again counts once.
+    pub messages: u64,
+    /// Packets of all kinds.
+    pub packets: u64,
+    /// Bytes of all packets; what TLS and WebSocket add is not in it.
+    pub bytes: u64,
+}
+
+impl ClientTraffic {
+    fn of(traffic: &Traffic) -> Self {
+        let Traffic { messages, packets, bytes } = traffic;
+        Self { messages: messages.get(), packets: packets.get(), bytes: bytes.get() }
+    }
+}
+
 impl RunningServer {
+    /// The sessions of clients that are connected, in no order.
+    pub fn clients(&self) -> Vec<SessionStatus> {
+        self.statuses(|slot| slot.profile().connected)
+    }
+
     /// All sessions, of clients that are connected and of those that are away, in no order. With many sessions this is a
     /// long list, and by its end its beginning may be out of date.
     pub fn sessions(&self) -> Vec<SessionStatus> {
+        self.statuses(|_| true)
+    }
+
+    fn statuses(&self, wanted: impl Fn(&ClientSlot) -> bool) -> Vec<SessionStatus> {
         let now = self.core.clock.now();
         let slots = self.core.broker.clients.all();
-        slots.iter().filter_map(|slot| status(slot, now)).collect()
+        slots.iter().filter(|slot| wanted(slot)).filter_map(|slot| status(slot, now)).collect()
     }
 
     /// The session of this client.
@@ -78,6 +132,39 @@ impl RunningServer {
     /// ```
     pub fn events(&self) -> ServerEvents {
         self.core.broker.events.listen()
+    }
+
+    /// What happens from now on to messages: who publishes what, what nobody wants, what was acknowledged and retained.
+    /// Up to 1,024 events wait for a listener that is slow. As long as there is one, each message costs a copy; to get
+    /// messages themselves [subscribe](Self::subscribe).
+    pub fn message_events(&self) -> MessageEvents {
+        self.core.broker.events.listen_to_messages()
+    }
+
+    /// The items that the application keeps with a session; `None` if there is no such session. They end with it.
+    pub fn session_items(&self, client_id: &str) -> Option<SessionItems> {
+        self.with_session(client_id, |slot| slot.record.items())
+    }
+
+    /// Begins the sums of a client at zero: traffic and lost messages. Those of the server go on. Returns whether there
+    /// is such a session.
+    pub fn reset_statistics(&self, client_id: &str) -> bool {
+        self.with_session(client_id, |slot| slot.record.reset()).is_some()
+    }
+
+    /// Puts a message into the queue of one client, connected or away, whatever it has subscribed to. Waits for nobody;
+    /// at the bounds of the queue the [policy](crate::ServerOptions::overflow) applies. Returns whether there is such a
+    /// session that takes it: one that is away takes no QoS 0.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be expressed, or the server is shut down.
+    pub fn enqueue(&self, client_id: &str, message: &Message) -> Result<bool, PublishError> {
+        self.check(message)?;
+        let now = self.core.clock.now();
+        let outbound = Outbound::new(message, now);
+        let enqueue = |slot: &Arc<ClientSlot>| self.core.broker.enqueue(slot, outbound, now);
+        Ok(self.with_session(client_id, enqueue).unwrap_or(false))
     }
 
     /// Disconnects a client with this reason, which 5.0 clients are told; of a reason that DISCONNECT cannot carry,
@@ -133,8 +220,7 @@ impl RunningServer {
     pub fn clear_queue(&self, client_id: &str) -> Option<u32> {
         let slot = self.slot(client_id)?;
         let cleared = slot.mailbox.clear();
-        slot.count_dropped(cleared);
-        self.core.broker.counters.add_dropped(cleared.into());
+        self.core.broker.count_lost(&slot, DropCause::QueueCleared, cleared);
         Some(cleared)
     }
 
@@ -176,8 +262,20 @@ impl RunningServer {
         retained.map(|retained| message(&retained, now))
     }
 
-    /// The retained messages that a filter matches, in the order of their topics. To set one, publish it; to change one
-    /// silently is not possible.
+    /// Keeps a message for later subscribers in place of the one that its topic has, whether or not it says that it is
+    /// to be retained; nobody is sent anything. An empty payload clears the topic. To send it too, publish it.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be expressed, there is no room for it, or the server is shut down.
+    pub fn set_retained(&self, message: &Message) -> Result<(), PublishError> {
+        self.check(message)?;
+        let now = self.core.clock.now();
+        let outbound = Outbound::new(message, now);
+        Ok(self.core.broker.retain(&mut Publication::of_message(&outbound), None, now)?)
+    }
+
+    /// The retained messages that a filter matches, in the order of their topics.
     pub fn retained_messages(&self, filter: &TopicFilter) -> Vec<Message> {
         let now = self.core.clock.now();
         let (mut found, mut after) = (Vec::new(), None::<String>);
@@ -198,7 +296,7 @@ impl RunningServer {
     pub fn clear_retained(&self, filter: &TopicFilter) -> usize {
         let mut cleared = 0;
         for message in self.retained_messages(filter) {
-            cleared += usize::from(self.core.broker.clear_retained(message.topic().as_str()));
+            cleared += usize::from(self.core.broker.clear_retained(message.topic().as_str(), None));
         }
         cleared
     }
@@ -217,10 +315,15 @@ impl RunningServer {
 fn status(slot: &Arc<ClientSlot>, now: Moment) -> Option<SessionStatus> {
     let (once, queue) = slot.mailbox.load();
     let connected = slot.profile().connected;
-    let (subscriptions, expires, has_will) = slot.with_state(|state| {
+    let (subscriptions, expires, has_will, inflight) = slot.with_state(|state| {
         let subscriptions = state.subscriptions.iter().map(|(filter, options)| (filter.clone(), *options));
-        state.present.then(|| (subscriptions.collect(), state.expires, state.will.is_some()))
+        // While the session is lent, its holder says how many there are.
+        let inflight = state.session.as_ref().map(|session| session.flows.outgoing().len() as u32);
+        state.present.then(|| (subscriptions.collect(), state.expires, state.will.is_some(), inflight))
     })?;
+    let record = &slot.record;
+    let Details { created, changed, peer } = record.details();
+    let (peer, version) = peer.unzip();
     Some(SessionStatus {
         client_id: slot.id().clone(),
         connected,
@@ -228,7 +331,17 @@ fn status(slot: &Arc<ClientSlot>, now: Moment) -> Option<SessionStatus> {
         queued_messages: once.messages + queue.messages,
         queued_bytes: once.bytes + queue.bytes,
         messages_dropped: slot.dropped(),
+        inflight: inflight.unwrap_or_else(|| record.inflight()),
+        received: ClientTraffic::of(&record.received),
+        sent: ClientTraffic::of(&record.sent),
+        peer,
+        version,
+        age: now.since(created),
+        connected_for: connected.then(|| now.since(changed)),
+        away_for: (!connected).then(|| now.since(changed)),
         silent_for: connected.then(|| now.since(slot.heard())),
+        inactive_for: connected.then(|| now.since(record.active())),
+        unaddressed_for: connected.then(|| now.since(record.spoken())),
         expires_in: (expires != Moment::NEVER).then(|| expires.since(now)),
         has_will,
     })

@@ -116,11 +116,20 @@ impl Authentication {
             Ok(Poll::Pending) => {
                 let Some(limit) = &mut self.limit else { return Poll::Pending };
                 ready!(limit.as_mut().poll(cx));
-                tracing::info!(client = %self.client_id, "authentication took too long");
+                tracing::info!(
+                    name: "authentication.timed_out",
+                    client = %self.client_id,
+                    "authentication took too long"
+                );
                 AuthenticationStep::Refuse(ReasonCode::NotAuthorized)
             }
             Err(_) => {
-                tracing::error!(client = %self.client_id, method = self.method(), "the authentication method panicked");
+                tracing::error!(
+                    name: "authentication.panicked",
+                    client = %self.client_id,
+                    method = self.method(),
+                    "the authentication method panicked"
+                );
                 AuthenticationStep::Refuse(ReasonCode::UnspecifiedError)
             }
         };

@@ -63,6 +63,7 @@ impl Future for Claiming {
             session: loan.session,
             epoch: loan.epoch,
             ending: Ending::Unused,
+            connected: false,
             expiry: 0,
             expiry_max: u32::MAX,
         })
@@ -86,6 +87,8 @@ pub(crate) struct SessionLease {
     session: Box<ClientSession>,
     epoch: u32,
     ending: Ending,
+    /// Whether there is a connection.
+    connected: bool,
     expiry: u32,
     /// What the expiry may be raised to.
     expiry_max: u32,
@@ -98,6 +101,8 @@ impl SessionLease {
         self.expiry = terms.limits.session_expiry_interval;
         self.expiry_max = terms.session_expiry_max;
         self.ending = Ending::WithWill;
+        self.connected = true;
+        self.broker.counters.clients.rise();
         self.broker.begin(&self.slot, &mut self.session, terms, now)
     }
 
@@ -151,6 +156,9 @@ impl DerefMut for SessionLease {
 
 impl Drop for SessionLease {
     fn drop(&mut self) {
+        if self.connected {
+            self.broker.counters.clients.fall();
+        }
         let session = std::mem::take(&mut self.session);
         self.broker.take_back(&self.slot, session, self.ending, self.expiry, self.clock.now());
     }

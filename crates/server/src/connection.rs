@@ -9,14 +9,15 @@
 //! below holds the sizes.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::{Moment, ServerConnection};
-use gantline_transport::{Clock, Framed, FramedError, Taken, Turn, Want};
+use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want, WebSocketFailure};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -27,6 +28,7 @@ use crate::events::ServerEvent;
 use crate::exchange::{End, Exchange};
 use crate::hold::{Hold, HoldCredit};
 use crate::intercepted::Interception;
+use crate::rate::Rate;
 
 /// A connection whose client was accepted.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Connection {
     clock: Clock,
     hold: Option<Box<Hold>>,
     credit: HoldCredit,
+    /// There if the client may not send as fast as it can.
+    rate: Option<Box<Rate>>,
     /// How long the output was when something from the mailbox or a replay was last added. Unless it is 0, that is not
     /// written yet, and nothing more is taken.
     unwritten: usize,
@@ -57,12 +61,15 @@ impl Connection {
     ) -> Self {
         let exchange = Exchange::new(admission.broker(), machine, authentication, interception);
         let unwritten = framed.pending_out();
+        let rate = Rate::new(&exchange.broker.options, clock.now());
+        exchange.slot.patience.unblock();
         Self {
             framed,
             exchange,
             clock,
             hold: None,
             credit: HoldCredit::default(),
+            rate,
             unwritten,
             replay_is_next: false,
             stopping: false,
@@ -95,12 +102,15 @@ impl Connection {
             cause: end.cause(),
         });
         match end {
-            End::Violated(violation) => tracing::info!(%client, %peer, %violation, "disconnected"),
-            end => tracing::debug!(%client, %peer, ?end, "disconnected"),
+            End::Violated(violation) => {
+                tracing::info!(name: "client.disconnected", %client, %peer, %violation, "disconnected")
+            }
+            end => tracing::debug!(name: "client.disconnected", %client, %peer, ?end, "disconnected"),
         }
         let speaks = exchange.end(end, framed.out());
-        // Who says goodbye has still asked for what it sent before, the CONNACK of its CONNECT for one.
-        if speaks || matches!(end, End::Left(_)) && framed.has_last_words() {
+        // Who says goodbye, or only that it sends no more, has still asked for what it sent before: the CONNACK of its
+        // CONNECT for one. Where the network has failed, this fails at once.
+        if speaks || framed.has_last_words() {
             let timeout = exchange.broker.options.close_timeout;
             tokio::spawn(farewell(framed, timeout, admission));
         }
@@ -108,6 +118,24 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = self.clock.now();
+        let polled = if tracing::level_enabled!(tracing::Level::TRACE) {
+            self.span().in_scope(|| self.take_turns(now, cx))
+        } else {
+            self.take_turns(now, cx)
+        };
+        self.exchange.account(now);
+        polled
+    }
+
+    /// What encloses the work of one wake-up, user code included.
+    #[cold]
+    fn span(&self) -> tracing::Span {
+        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
+        tracing::trace_span!("client.turn", %client, %peer)
+    }
+
+    #[inline(never)]
+    fn take_turns(&mut self, now: Moment, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
             match self.turn(now, cx) {
                 Ok(true) => {}
@@ -137,7 +165,7 @@ impl Connection {
         if hooked {
             self.inspect(waiting)?;
         }
-        busy |= self.write(cx)?;
+        busy |= self.write(now, cx)?;
         Ok(busy)
     }
 
@@ -146,21 +174,24 @@ impl Connection {
         if !self.may_read() {
             return Ok(false);
         }
-        let (exchange, waker, mut ended) = (&mut self.exchange, cx.waker(), None);
-        let inspects = exchange.inspects();
-        let turn = self.framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
-            if inspects && let Err(end) = exchange.inspect(frame) {
-                ended = Some(end);
-                return Turn::Stop;
-            }
-            match exchange.receive(now, waker, frame, out) {
-                Ok(turn) => turn,
-                Err(end) => {
-                    ended = Some(end);
-                    Turn::Stop
+        let Self { framed, exchange, rate, .. } = self;
+        exchange.begin();
+        // Two calls, so that where there is no rate nothing asks for one.
+        let (turn, ended) = match rate {
+            None => read_frames(framed, exchange, now, cx, |_| Turn::Continue),
+            Some(rate) => {
+                if !rate.may_read(now, cx, &exchange.broker.counters, exchange.slot.id()) {
+                    // It is us who keep silent, so the client is not given up for that.
+                    exchange.machine.note_received(now);
+                    exchange.slot.hear(now);
+                    return Ok(false);
                 }
+                read_frames(framed, exchange, now, cx, |frame| rate.take(frame))
             }
-        });
+        };
+        if let Poll::Ready(Ok(turn)) = &turn {
+            exchange.tally.came(turn.frames, turn.bytes);
+        }
         match (turn, ended) {
             (_, Some(end)) => Err(end),
             (Poll::Pending, None) => Ok(false),
@@ -175,8 +206,23 @@ impl Connection {
                 Ok(true)
             }
             (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
-            (Poll::Ready(Err(FramedError::Closed | FramedError::Io(_))), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Lost),
+            (Poll::Ready(Err(FramedError::Io(error))), None) => Err(self.lost(&error)),
         }
+    }
+
+    /// The end of a connection that cannot be read.
+    #[cold]
+    fn lost(&self, error: &io::Error) -> End {
+        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
+        match WebSocketFailure::of(error) {
+            Some(failure) => {
+                self.exchange.broker.counters.violations.add(1);
+                tracing::info!(%client, %peer, %failure, "breaks WebSocket");
+            }
+            None => tracing::debug!(%client, %peer, %error, "the connection failed"),
+        }
+        End::Lost
     }
 
     /// Whether the socket is read. It is not while the client does not read its answers; nor while the client is held
@@ -195,13 +241,14 @@ impl Connection {
     /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up.
     fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) {
         self.exchange.settle(now);
+        let counters = &self.exchange.broker.counters;
         if let Some(publisher) = &mut self.exchange.publishing.publisher {
             publisher.after.wake();
             let filled = &mut publisher.after.filled;
             if !filled.is_empty() {
                 match &mut self.hold {
                     Some(hold) => hold.extend(filled.drain(..)),
-                    None => self.hold = self.credit.hold(filled.drain(..), now).map(Box::new),
+                    None => self.hold = self.credit.hold(counters, filled.drain(..), now).map(Box::new),
                 }
                 if self.hold.is_some() {
                     self.exchange.hold();
@@ -209,7 +256,7 @@ impl Connection {
             }
         }
         if let Some(hold) = &mut self.hold
-            && hold.poll(now, cx).is_ready()
+            && hold.poll(&self.exchange.broker.counters, now, cx).is_ready()
         {
             self.credit.used(hold, now);
             self.hold = None;
@@ -232,6 +279,7 @@ impl Connection {
             }
             asleep
         } else {
+            let before = framed.pending_out();
             let want = Want { once: true, queue: if yields { 0 } else { exchange.machine.quota() } };
             let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
@@ -239,6 +287,7 @@ impl Connection {
                 *replay_is_next |= !taken.queue.is_empty();
                 exchange.send(now, &mut taken, cx, framed)?;
                 *unwritten = framed.pending_out();
+                exchange.tally.send_bytes(*unwritten - before);
             }
             asleep
         };
@@ -286,9 +335,11 @@ impl Connection {
     /// Sends messages that waited for a hook.
     #[cold]
     fn deliver(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let before = self.framed.pending_out();
         let delivered = self.exchange.deliver(now, cx, &mut self.framed)?;
         if delivered {
             self.unwritten = self.framed.pending_out();
+            self.exchange.tally.send_bytes(self.unwritten - before);
         }
         Ok(delivered)
     }
@@ -309,10 +360,12 @@ impl Connection {
     /// Sends retained messages in turn with what comes from the mailbox: a page whenever the output is written, and the
     /// window every other time, so that neither keeps the other from a slow client.
     fn replay(&mut self, now: Moment) -> bool {
+        let before = self.framed.pending_out();
         let replayed = self.has_replay() && self.exchange.replay(now, REPLAYED_AT_ONCE, &mut self.framed);
         if replayed {
             self.replay_is_next = false;
             self.unwritten = self.framed.pending_out();
+            self.exchange.tally.send_bytes(self.unwritten - before);
         }
         replayed
     }
@@ -321,12 +374,49 @@ impl Connection {
         self.exchange.machine.session().has_replay() && !self.stopping && !self.exchange.is_delivering()
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Poll::Ready(written) = self.framed.poll_flush(cx) else { return Ok(false) };
+    fn write(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+        let before = self.framed.pending_out();
+        let patience = &self.exchange.slot.patience;
+        let Poll::Ready(written) = self.framed.poll_flush(cx) else {
+            let written = before - self.framed.pending_out();
+            patience.block(now, written > 0);
+            self.exchange.tally.write(written);
+            return Ok(false);
+        };
+        patience.unblock();
         let written = written.map_err(|_| End::Lost)?;
+        self.exchange.tally.write(written);
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
     }
+}
+
+/// Reads once and handles what is whole, as long as `more` says so. Returns why the connection ends, if it does.
+fn read_frames(
+    framed: &mut Framed,
+    exchange: &mut Exchange,
+    now: Moment,
+    cx: &mut Context<'_>,
+    mut more: impl FnMut(&[u8]) -> Turn,
+) -> (Poll<Result<ReadTurn, FramedError>>, Option<End>) {
+    let (waker, inspects, mut ended) = (cx.waker(), exchange.inspects(), None);
+    let turn = framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
+        if inspects && let Err(end) = exchange.inspect(frame) {
+            ended = Some(end);
+            return Turn::Stop;
+        }
+        match exchange.receive(now, waker, frame, out) {
+            Ok(turn) => match more(frame) {
+                Turn::Continue => turn,
+                Turn::Stop => Turn::Stop,
+            },
+            Err(end) => {
+                ended = Some(end);
+                Turn::Stop
+            }
+        }
+    });
+    (turn, ended)
 }
 
 /// The future of a connection. Written by hand, because that of an `async fn` would hold the connection twice.
@@ -350,13 +440,10 @@ impl Future for Running {
 /// unread may take the goodbye back from the network.
 pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Admission) {
     let closed = async {
-        if framed.close().await.is_err() {
-            return;
-        }
-        let ignore = |_: &[u8], _: &mut Vec<u8>| Turn::Continue;
-        while poll_fn(|cx| framed.poll_read_turn(cx, ignore)).await.is_ok() {}
+        framed.close().await?;
+        framed.drain().await?;
         // WebSocket was closed by both now, TLS below it was not.
-        let _ = framed.close().await;
+        framed.close().await
     };
     // Whoever does not close in time is closed by us.
     let _ = timeout(limit, closed).await;

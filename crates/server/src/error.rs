@@ -6,6 +6,8 @@
 use gantline_protocol::{EncodeError, ReasonCode, StoreError};
 use gantline_transport::{AddressError, TransportError};
 
+use crate::broker::retaining::NoRoom;
+
 /// Why a server did not start. Nothing is left running.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,7 +39,18 @@ pub enum PublishError {
     /// A hook refused the message, with this reason.
     #[error("a hook of the server refused the message: {0}")]
     Refused(ReasonCode),
+    /// It is to be retained, and there are as many retained messages as there may be, or they are as large: raise
+    /// [`max_retained_messages`](crate::ServerOptions::max_retained_messages) or
+    /// [`max_retained_bytes`](crate::ServerOptions::max_retained_bytes), or clear some. Nobody has got it.
+    #[error("there is no room for another retained message")]
+    RetainedFull,
     /// The server has been shut down.
     #[error("the server has been shut down")]
     Stopped,
+}
+
+impl From<NoRoom> for PublishError {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::RetainedFull
+    }
 }

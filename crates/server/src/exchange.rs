@@ -15,13 +15,15 @@ use gantline_transport::{Late, Taken, Turn};
 use crate::authentication::Authentication;
 use crate::broker::Broker;
 use crate::broker::alarms::Due;
+use crate::broker::counters::Tally;
 use crate::broker::publication::Publication;
 use crate::broker::retained::{Page, Retained};
 use crate::broker::sessions::Ending;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::claim::SessionLease;
-use crate::events::DisconnectCause;
+use crate::events::{DisconnectCause, DropCause};
 use crate::intercepted::Interception;
+use crate::notices;
 use crate::publishing::{Publishing, TRIM_AFTER};
 
 /// Why a connection ends.
@@ -29,7 +31,7 @@ use crate::publishing::{Publishing, TRIM_AFTER};
 pub(crate) enum End {
     /// The client said goodbye.
     Left(ReasonCode),
-    /// The client closed the connection, or the network failed.
+    /// The client closed the connection or its half of it, the network failed, or a layer below MQTT was broken.
     Lost,
     /// The client broke the protocol.
     Violated(Violation),
@@ -67,6 +69,9 @@ pub(crate) struct Exchange {
     held: Option<Vec<(Receipt, ReasonCode)>>,
     /// The layout of what the client publishes.
     has_properties: bool,
+    pub(crate) tally: Tally,
+    /// Whether somebody listened to what happens to messages when this turn began.
+    is_watched: bool,
     /// Of a client that named a method in CONNECT. It holds user code, so it is dropped last.
     authentication: Option<Box<Authentication>>,
 }
@@ -88,11 +93,18 @@ impl Exchange {
             publishing: Publishing::default(),
             held: None,
             has_properties,
+            tally: Tally::default(),
+            is_watched: false,
             authentication,
         }
     }
 
     // ---- what comes ----
+
+    /// A turn begins.
+    pub(crate) fn begin(&mut self) {
+        self.is_watched = self.broker.events.messages.is_heard();
+    }
 
     /// Handles one packet; says whether the next one may be handled now, too. A hook that takes its time wakes `waker`.
     #[inline]
@@ -106,29 +118,40 @@ impl Exchange {
         if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) {
             return self.receive_publish(now, waker, frame, out);
         }
-        match self.machine.receive(now, frame, out).map_err(End::Violated)? {
-            Received::Handled => {}
+        // Matched in one go: what came is large, and need not be moved to be looked at.
+        match self.machine.receive(now, frame, out) {
+            Err(violation) => return Err(End::Violated(violation)),
+            Ok(Received::Handled) => self.tally.pings += u16::from(frame.first() == Some(&PINGREQ)),
             // Moved out, so that what is dropped is known to be this variant.
-            Received::Acked(acked) => drop(acked),
-            Received::Subscribe(subscribe) => {
+            Ok(Received::Acked(acked)) => {
+                self.tally.unanswered += 1;
+                if self.is_watched {
+                    notices::delivered(&self.broker, &self.slot, &acked);
+                }
+                drop(acked);
+            }
+            Ok(Received::Subscribe(subscribe)) => {
                 self.publishing.hand_over(&self.broker, now);
                 return self.subscribe(subscribe, waker, out);
             }
-            Received::Unsubscribe(unsubscribe) => {
+            Ok(Received::Unsubscribe(unsubscribe)) => {
                 self.publishing.hand_over(&self.broker, now);
                 return self.unsubscribe(unsubscribe, waker, out);
             }
-            Received::Disconnect(disconnect) => return Err(self.leave(&disconnect)),
-            Received::Auth(auth) => match &mut self.authentication {
-                Some(authentication) => authentication.receive(auth).map_err(End::Violated)?,
-                // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
-                None => {
-                    let violation = Violation::new(Rule::AuthenticationNotStarted);
-                    return Err(End::Violated(violation.in_packet(PacketType::Auth)));
+            Ok(Received::Disconnect(disconnect)) => return Err(self.leave(&disconnect)),
+            Ok(Received::Auth(auth)) => {
+                self.tally.unanswered += 1;
+                match &mut self.authentication {
+                    Some(authentication) => authentication.receive(auth).map_err(End::Violated)?,
+                    // Nothing was agreed on at CONNECT [MQTT-4.12.0-6].
+                    None => {
+                        let violation = Violation::new(Rule::AuthenticationNotStarted);
+                        return Err(End::Violated(violation.in_packet(PacketType::Auth)));
+                    }
                 }
-            },
+            }
             // The machine of a server returns nothing else.
-            other => debug_assert!(false, "{other:?}"),
+            Ok(other) => debug_assert!(false, "{other:?}"),
         }
         Ok(Turn::Continue)
     }
@@ -141,21 +164,33 @@ impl Exchange {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Turn, End> {
-        let received = self.machine.receive_publish(now, frame, out).map_err(End::Violated)?;
-        let Some((packet, receipt)) = received else { return Ok(Turn::Continue) };
+        // Borrowed, as in `receive`.
+        let received = self.machine.receive_publish(now, frame, out);
+        let (packet, receipt) = match &received {
+            Ok(Some((packet, receipt))) => (packet, *receipt),
+            Ok(None) => return Ok(Turn::Continue),
+            Err(violation) => return Err(End::Violated(*violation)),
+        };
+        self.tally.receive(receipt.delivery().qos(), frame.len());
         let Self { interception, broker, slot, publishing, .. } = self;
-        let reason = if is_too_deep(packet.topic, broker.options.max_topic_levels) {
-            broker.counters.add_dropped(1);
-            ReasonCode::TopicNameInvalid
-        } else if let Some(interception) = interception {
-            let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
-            match interception.publish(broker, publishing, (&mut publication, receipt), now, waker)? {
-                Some(reason) => reason,
-                None => return Ok(Turn::Stop),
-            }
+        let reason = if broker.topic_bounds.are_in_doubt(packet.topic)
+            && let Some(reason) = notices::topic_refused(broker, slot, packet.topic)
+        {
+            reason
         } else {
-            let mut publication = Publication::of_packet(&packet, frame, self.has_properties, now);
-            publishing.publish(broker, slot, &mut publication, now)
+            let mut publication = Publication::of_packet(packet, frame, self.has_properties, now);
+            if self.is_watched {
+                notices::received(broker, slot, &mut publication, now);
+            }
+            if let Some(interception) = interception {
+                let what = (&mut publication, receipt);
+                match interception.publish(broker, publishing, what, now, waker)? {
+                    Some(reason) => reason,
+                    None => return Ok(Turn::Stop),
+                }
+            } else {
+                publishing.publish(broker, slot, &mut publication, now)
+            }
         };
         self.acknowledge(receipt, reason, out);
         Ok(Turn::Continue)
@@ -173,7 +208,7 @@ impl Exchange {
 
     /// Hands over what was published in this turn. Whoever gets it is woken later: see [`After`](crate::broker::publish::After).
     pub(crate) fn settle(&mut self, now: Moment) {
-        self.publishing.settle(&self.broker, now);
+        self.publishing.hand_over(&self.broker, now);
     }
 
     /// Keeps acknowledgements from now on.
@@ -200,6 +235,7 @@ impl Exchange {
     }
 
     fn leave(&mut self, disconnect: &Disconnect) -> End {
+        self.tally.unanswered += 1;
         if let Some(expiry) = disconnect.properties.session_expiry_interval {
             self.machine.session_mut().set_expiry(expiry);
         }
@@ -219,19 +255,37 @@ impl Exchange {
             AuthenticationStep::Continue(data) => (ReasonCode::ContinueAuthentication, data),
             AuthenticationStep::Done(data) => (ReasonCode::Success, data),
             AuthenticationStep::Refuse(reason) => {
-                tracing::info!(%client, %reason, "refused when it authenticated again");
+                tracing::info!(
+                    name: "client.reauthentication_refused",
+                    %client,
+                    %reason,
+                    "refused when it authenticated again"
+                );
                 return Err(End::Kicked(reason));
             }
         };
         if let Err(error) = self.machine.auth(&authentication.packet(reason, data), out) {
-            tracing::error!(%client, %error, "a step of authentication cannot be sent");
+            tracing::error!(
+                name: "authentication.unsendable",
+                %client,
+                %error,
+                "a step of authentication cannot be sent"
+            );
             return Err(End::Kicked(ReasonCode::UnspecifiedError));
         }
-        tracing::debug!(%client, %reason, "authenticates again");
+        tracing::debug!(name: "client.reauthenticates", %client, %reason, "authenticates again");
         Ok(true)
     }
 
     // ---- what goes ----
+
+    /// Adds what was counted to the sums.
+    pub(crate) fn account(&mut self, now: Moment) {
+        self.tally.routed += std::mem::take(&mut self.publishing.routed);
+        let record = &self.slot.record;
+        self.tally.settle(&self.broker.counters, record, now);
+        record.set_inflight(self.machine.inflight());
+    }
 
     /// Sends what was taken from the mailbox. What cannot be sent now goes back to its front.
     ///
@@ -254,33 +308,54 @@ impl Exchange {
             return self.deliver(now, cx, out).map(drop);
         }
         let (mut expired, mut refused) = (0, 0);
+        let mut sent = std::mem::take(&mut taken.finished);
         for late in taken.late.drain(..) {
             match late {
-                Late::Finished(frames, _) => out.bytes().extend_from_slice(&frames),
-                Late::Message(message) if message.is_expired(now) => expired += 1,
-                Late::Message(message) => {
-                    refused += u32::from(self.machine.publish_once(now, &message, out).is_err());
+                Late::Finished(frames, count) => {
+                    out.bytes().extend_from_slice(&frames);
+                    sent += count;
                 }
+                Late::Message(message) if message.is_expired(now) => expired += 1,
+                Late::Message(message) => match self.machine.publish_once(now, &message, out) {
+                    Ok(()) => sent += 1,
+                    Err(_) => refused += 1,
+                },
             }
         }
+        self.tally.send(QoS::AtMostOnce, sent);
         let mut back = Vec::new();
+        // Counted beforehand, because that is cheaper than to remember the QoS of what is handed over.
+        let mut exactly_once: u32 = taken.queue.iter().map(is_exactly_once).sum();
+        let mut total = taken.queue.len() as u32;
         for message in taken.queue.drain(..) {
             if message.is_expired(now) {
+                total -= 1;
+                exactly_once -= is_exactly_once(&message);
                 expired += 1;
                 continue;
             }
             match self.machine.publish(now, message, out) {
                 Ok(()) => {}
-                Err(NotSent::NoQuota(message)) => back.push(message),
+                Err(NotSent::NoQuota(message)) => {
+                    total -= 1;
+                    exactly_once -= is_exactly_once(&message);
+                    back.push(message);
+                }
                 // [MQTT-3.1.2-25]: as if it had been sent.
-                Err(_) => refused += 1,
+                Err(not_sent) => {
+                    total -= 1;
+                    exactly_once -= is_exactly_once(&not_sent.into_message());
+                    refused += 1;
+                }
             }
         }
+        self.tally.send(QoS::AtLeastOnce, total - exactly_once);
+        self.tally.send(QoS::ExactlyOnce, exactly_once);
         if !back.is_empty() {
             self.slot.mailbox.put_back(back.into_iter());
         }
         self.broker.counters.expired.add(expired);
-        self.count_refused(refused);
+        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
         Ok(())
     }
 
@@ -315,18 +390,17 @@ impl Exchange {
             self.intercept_deliveries(messages);
             return true;
         }
-        // The quota was asked for, so that nothing but its size can be in the way.
-        let refused =
-            messages.map(|message| u32::from(self.machine.publish(now, message, out).is_err())).sum();
-        self.count_refused(refused);
-        true
-    }
-
-    pub(crate) fn count_refused(&self, messages: u32) {
-        if messages > 0 {
-            self.slot.count_dropped(messages);
-            self.broker.counters.add_dropped(messages.into());
+        let mut refused = 0;
+        for message in messages {
+            let qos = message.qos;
+            // The quota was asked for, so that nothing but its size can be in the way.
+            match self.machine.publish(now, message, out) {
+                Ok(()) => self.tally.send(qos, 1),
+                Err(_) => refused += 1,
+            }
         }
+        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
+        true
     }
 
     // ---- the end ----
@@ -363,11 +437,11 @@ impl Exchange {
 }
 
 #[inline]
-pub(crate) fn is_too_deep(topic: &str, most: u16) -> bool {
-    // A level takes a byte at least, but for the last.
-    topic.len() >= usize::from(most)
-        && topic.bytes().filter(|byte| *byte == b'/').count() >= usize::from(most)
+fn is_exactly_once(message: &Outbound) -> u32 {
+    u32::from(message.qos == QoS::ExactlyOnce)
 }
 
+/// The first byte of a PINGREQ.
+const PINGREQ: u8 = 0xC0;
 /// Retained messages that are read under one lock.
 const MOST_REPLAYED: usize = 256;

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use gantline_protocol::codec::Reader;
 use gantline_protocol::{
-    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Offer,
-    Packet, PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
+    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Moment,
+    Offer, Packet, PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
 };
 use gantline_transport::{Clock, Framed, FramedError, HandshakeError, PeerInfo, Stream, WebSocketFailure};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::admission::Admission;
 use crate::authentication::Authentication;
@@ -24,23 +25,25 @@ use crate::broker::Broker;
 use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
 use crate::connection::{Connection, farewell};
-use crate::events::ServerEvent;
+use crate::events::{DropCause, ServerEvent};
 use crate::hooks::{ClientContext, PacketDirection};
 use crate::intercepted::Interception;
 use crate::review::{Reviewed, review};
+use crate::session_items::SessionItems;
 use crate::validation::{ConnectionRequest, Refusal, Verdict, validate, without_words};
 
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
 pub(crate) async fn serve(
     stream: Stream,
-    admission: Admission,
+    mut admission: Admission,
     clock: Clock,
     mut stopping: watch::Receiver<bool>,
 ) {
     let broker = admission.broker();
     let peer = Arc::clone(stream.info());
-    let shaken =
-        timeout(broker.options.connect_timeout, shake_hands(&broker, stream, admission.exceeds, clock));
+    let shaken = shake_hands(&broker, stream, &mut admission, clock);
+    let span = tracing::debug_span!("handshake", %peer);
+    let shaken = timeout(broker.options.connect_timeout, shaken.instrument(span));
     let connection = tokio::select! {
         shaken = shaken => shaken,
         _ = stopping.wait_for(|stops| *stops) => return,
@@ -56,28 +59,33 @@ pub(crate) async fn serve(
             drop(tokio::spawn(connection.run()));
         }
         Ok(Err(Refused::Told(reason, framed))) => {
-            tracing::info!(peer = %framed.info(), %reason, "refused");
+            tracing::info!(name: "connection.refused", peer = %framed.info(), %reason, "refused");
             broker.events.announce(|| ServerEvent::Refused { peer: Arc::clone(framed.info()), reason });
             farewell(*framed, broker.options.close_timeout, admission).await;
         }
-        Ok(Err(Refused::Violated(violation))) => {
+        Ok(Err(Refused::Untold(stranger, framed))) => {
             broker.counters.violations.add(1);
-            tracing::info!(%peer, %violation, "closed before CONNECT was accepted");
+            stranger.report(framed.info());
+            // MQTT has no word for it, but a layer below may have one.
+            if framed.has_last_words() {
+                farewell(*framed, broker.options.close_timeout, admission).await;
+            }
         }
         Ok(Err(Refused::WithoutHandshake(error))) => {
             broker.counters.violations.add(u64::from(matches!(error, HandshakeError::ProxyProtocol(_))));
-            tracing::info!(%peer, %error, "its handshake failed");
+            tracing::info!(name: "connection.handshake_failed", %peer, %error, "its handshake failed");
         }
-        Ok(Err(Refused::Tls)) => {
-            broker.counters.violations.add(1);
-            tracing::info!(%peer, "sent TLS to a port without TLS: it has to use mqtt://, or another port");
+        Ok(Err(Refused::Left)) => {
+            tracing::debug!(name: "connection.left", %peer, "left before it was accepted")
         }
-        Ok(Err(Refused::Http)) => {
-            broker.counters.violations.add(1);
-            tracing::info!(%peer, "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener");
+        Err(_) => {
+            broker.counters.timed_out.add(1);
+            tracing::info!(
+                name: "connection.timed_out",
+                %peer,
+                "its handshake, CONNECT or authentication did not end in time"
+            );
         }
-        Ok(Err(Refused::Left)) => tracing::debug!(%peer, "left before it was accepted"),
-        Err(_) => tracing::info!(%peer, "its handshake, CONNECT or authentication did not end in time"),
     }
 }
 
@@ -87,6 +95,16 @@ struct Accepted {
     machine: ServerConnection<SessionLease>,
     authentication: Option<Box<Authentication>>,
     interception: Option<Box<Interception>>,
+}
+
+/// A client that may connect, and on which terms.
+struct Judged<'a> {
+    id: ClientId,
+    offer: Cow<'a, Offer>,
+    /// What CONNACK is to say.
+    told: ConnAckProperties,
+    /// What the validator left for the session.
+    items: Option<SessionItems>,
 }
 
 /// Why the authentication of CONNECT failed.
@@ -100,83 +118,125 @@ enum Unauthenticated {
 enum Refused {
     /// The client is told why.
     Told(ReasonCode, Box<Framed>),
-    /// What came was not CONNECT, or there is no way to answer it.
-    Violated(Violation),
+    /// There is no way to answer in MQTT.
+    Untold(Stranger, Box<Framed>),
     /// It never got as far as MQTT.
     WithoutHandshake(HandshakeError),
-    /// There should have been no TLS.
-    Tls,
-    /// There should have been no HTTP.
-    Http,
     /// The client closed, or the network failed.
     Left,
+}
+
+/// Who cannot be answered in MQTT.
+#[derive(Debug)]
+enum Stranger {
+    Violated(Violation),
+    WebSocket(WebSocketFailure),
+    Tls,
+    Http,
+}
+
+impl Stranger {
+    /// Says in the log who it was.
+    fn report(&self, peer: &PeerInfo) {
+        match self {
+            Self::Violated(violation) => tracing::info!(
+                name: "connection.violation",
+                %peer,
+                %violation,
+                "closed before CONNECT was accepted"
+            ),
+            Self::WebSocket(error) => {
+                tracing::info!(name: "connection.handshake_failed", %peer, %error, "its handshake failed")
+            }
+            Self::Tls => tracing::info!(
+                name: "connection.tls_unexpected",
+                %peer,
+                "sent TLS to a port without TLS: it has to use mqtt://, or another port"
+            ),
+            Self::Http => tracing::info!(
+                name: "connection.http_unexpected",
+                %peer,
+                "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener"
+            ),
+        }
+    }
 }
 
 async fn shake_hands(
     broker: &Arc<Broker>,
     stream: Stream,
-    exceeds: bool,
+    admission: &mut Admission,
     clock: Clock,
 ) -> Result<Accepted, Refused> {
     let options = &broker.options;
     let largest = options.max_connect_size.min(options.offer.maximum_packet_size);
     let stream = stream.handshake().await.map_err(Refused::WithoutHandshake)?;
-    let mut framed = Framed::new(stream, largest);
-    let frame = first_frame(&mut framed).await?;
+    admission.comes_from(stream.info());
+    let (frame, mut framed) = first_frame(Framed::new(stream, largest)).await?;
     let connect = match read(&frame) {
         Ok(connect) => connect,
         Err(violation) => return Err(answer(&frame, violation, framed)),
     };
+    let bytes = frame.len() as u64;
     // The inspector wants to see it when its client is known.
     let frame = options.hooks.inspect.is_some().then_some(frame);
+    let received = &broker.counters.flows().received;
+    received.packets.add(1);
+    received.bytes.add(bytes);
     let version = connect.version;
-    let identified = if exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
+    let identified = if admission.exceeds { Err(ReasonCode::QuotaExceeded) } else { identify(&connect) };
     let judged = match identified {
         Ok(id) => judge(broker, &connect, id, framed.info()).await,
         Err(reason) => Err(Refusal::boxed(reason)),
     };
-    let (id, offer, properties) = match judged {
+    let Judged { id, offer, told, items } = match judged {
         Ok(judged) => judged,
         Err(refusal) => return Err(refuse(*refusal, version, largest_for(&connect), framed)),
     };
     let limits = Limits::for_server(&connect, &offer);
-    let mut connack = ConnAck { properties, ..ConnAck::default() };
+    let mut connack = ConnAck { properties: told, ..ConnAck::default() };
     let authenticated =
         authenticate(broker, &connect, &id, &limits, &mut framed, &mut connack.properties).await;
     let authentication = match authenticated {
         Ok(authentication) => authentication,
         Err(Unauthenticated::Refused(reason)) => {
+            broker.counters.unauthenticated.add(1);
             return Err(refuse(Refusal::new(reason), version, largest_for(&connect), framed));
         }
         Err(Unauthenticated::Violated(violation)) => {
             broker.counters.violations.add(1);
-            tracing::debug!(client = %id, %violation, "does not answer AUTH as it must");
+            tracing::debug!(
+                name: "authentication.violation",
+                client = %id,
+                %violation,
+                "does not answer AUTH as it must"
+            );
             return Err(refuse(Refusal::new(violation.reason()), version, largest_for(&connect), framed));
         }
         Err(Unauthenticated::Left) => return Err(Refused::Left),
     };
+    if broker.has_no_room_for(&id) {
+        broker.counters.refused_sessions.add(1);
+        let refusal = Refusal::new(ReasonCode::QuotaExceeded);
+        return Err(refuse(refusal, version, largest_for(&connect), framed));
+    }
     limits.describe(&offer, &connect, &mut connack.properties);
     if connect.client_id.is_empty() && version.has_properties() {
         connack.properties.assigned_client_identifier = Some(id.as_str().to_owned());
     }
-    // A client that cannot be told is not let in, and nobody has to make room for it.
-    let (largest, out) = (largest_for(&connect), framed.out());
-    if !write(&connack, version, largest, out) {
-        connack.properties = without_words(connack.properties);
-        if !write(&connack, version, largest, out) {
-            return Err(Refused::Violated(Rule::PacketTooLarge.into()));
-        }
+    if !make_fit(&mut connack, version, largest_for(&connect), framed.out()) {
+        return Err(untold(Rule::PacketTooLarge.into(), framed));
     }
-    out.clear();
     let client = (!options.hooks.is_empty()).then(|| {
         let user_name = connect.user_name.clone();
-        Arc::new(ClientContext::new(id.clone(), user_name, version, Arc::clone(framed.info())))
+        let items = items.clone().unwrap_or_else(|| broker.items_of(&id));
+        Arc::new(ClientContext::new(id.clone(), user_name, version, Arc::clone(framed.info()), items))
     });
     let reviewed = match &client {
         Some(client) if !connect.clean_start => review(broker, client).await,
         _ => Reviewed::default(),
     };
-    let mut lease = claim(broker, clock, &id).await;
+    let lease = claim(broker, clock, &id).await;
     // From here on nothing waits.
     let terms = Terms {
         clean_start: connect.clean_start,
@@ -185,60 +245,110 @@ async fn shake_hands(
         session_expiry_max: offer.session_expiry_maximum,
         client: client.as_ref(),
     };
-    let now = clock.now();
-    connack.session_present = lease.begin(&terms, now);
-    let out = framed.out();
+    let machine = begin(broker, lease, &terms, reviewed, connack, &mut framed, clock.now())?;
+    let slot = machine.session().slot();
+    if let Some(items) = items {
+        slot.record.items().take_over(&items);
+    }
+    framed.set_max_packet(offer.maximum_packet_size);
+    slot.record.received.packets.add(1);
+    slot.record.received.bytes.add(bytes);
+    let interception = client.map(|client| {
+        client.has_items(slot.record.items());
+        let interception = Interception::new(broker, client, slot);
+        if let Some(frame) = frame {
+            framed.copy_payloads();
+            interception.inspect(PacketDirection::In, &frame);
+            interception.inspect_all(framed.out());
+        }
+        interception
+    });
+    Ok(Accepted { framed, machine, authentication, interception })
+}
+
+/// The first packet, whole, if it is one of MQTT.
+async fn first_frame(mut framed: Framed) -> Result<(Vec<u8>, Framed), Refused> {
+    let mut frame = Vec::new();
+    match framed.next_frame(&mut frame).await {
+        Ok(()) if frame.starts_with(&TLS_CLIENT_HELLO) => {
+            Err(Refused::Untold(Stranger::Tls, Box::new(framed)))
+        }
+        Ok(()) if frame.starts_with(HTTP_GET) => Err(Refused::Untold(Stranger::Http, Box::new(framed))),
+        Ok(()) => Ok((frame, framed)),
+        Err(FramedError::Violation(violation)) => Err(untold(violation, framed)),
+        Err(FramedError::Closed) => Err(Refused::Left),
+        Err(FramedError::Io(error)) => Err(match WebSocketFailure::of(&error) {
+            Some(failure) => Refused::Untold(Stranger::WebSocket(failure.clone()), Box::new(framed)),
+            None => Refused::Left,
+        }),
+    }
+}
+
+fn untold(violation: Violation, framed: Framed) -> Refused {
+    Refused::Untold(Stranger::Violated(violation), Box::new(framed))
+}
+
+/// Leaves out of a CONNACK what is too much for the client; whether it fits then. A client that cannot be told is not let
+/// in, and nobody has to make room for it.
+fn make_fit(connack: &mut ConnAck, version: ProtocolVersion, largest: u32, out: &mut Vec<u8>) -> bool {
+    let mut fits = write(connack, version, largest, out);
+    if !fits {
+        connack.properties = without_words(std::mem::take(&mut connack.properties));
+        fits = write(connack, version, largest, out);
+    }
+    out.clear();
+    fits
+}
+
+/// Begins the connection with a session that was claimed, and writes CONNACK.
+fn begin(
+    broker: &Broker,
+    mut lease: SessionLease,
+    terms: &Terms<'_>,
+    reviewed: Reviewed,
+    mut connack: ConnAck,
+    framed: &mut Framed,
+    now: Moment,
+) -> Result<ServerConnection<SessionLease>, Refused> {
+    let slot = Arc::clone(lease.slot());
+    let (peer, out) = (Arc::clone(framed.info()), framed.out());
+    let version = terms.limits.version;
+    connack.session_present = lease.begin(terms, now);
+    slot.record.begin_connection(Arc::clone(&peer), version, now);
     // As before, but for the session.
     connack.encode(version, out).map_err(|_| Refused::Left)?;
     if connack.session_present {
         reviewed.apply(broker, &mut lease);
     }
-    let mut interception = client.map(|client| Interception::new(broker, client, lease.slot()));
-    let mut machine = ServerConnection::new(limits, lease, now);
+    let mut machine = ServerConnection::new(terms.limits.clone(), lease, now);
     if let Some(method) = connack.properties.authentication_method {
         machine.set_authentication_method(method);
     }
     if connack.session_present {
         let dropped = machine.resume(now, out);
-        broker.counters.add_dropped(dropped.len() as u64);
-    }
-    framed.set_max_packet(offer.maximum_packet_size);
-    if let Some(interception) = &mut interception
-        && interception.inspects()
-    {
-        framed.copy_payloads();
-        interception.inspect(PacketDirection::In, frame.as_deref().unwrap_or_default());
-        interception.inspect_all(framed.out());
+        broker.count_lost(&slot, DropCause::TooLarge, dropped.len() as u32);
     }
     broker.counters.connected.add(1);
+    // CONNACK, and what is sent again.
+    let sent = 1 + machine.inflight() as u64;
+    slot.record.sent.packets.add(sent);
+    broker.counters.flows().sent.packets.add(sent);
+    let client = slot.id();
     broker.events.announce(|| ServerEvent::Connected {
-        client_id: id.clone(),
-        peer: Arc::clone(framed.info()),
+        client_id: client.clone(),
+        peer: Arc::clone(&peer),
         version,
         session_present: connack.session_present,
     });
-    tracing::debug!(client = %id, %version, peer = %framed.info(), resumed = connack.session_present, "connected");
-    Ok(Accepted { framed, machine, authentication, interception })
-}
-
-/// The first packet, whole, if it is one of MQTT.
-async fn first_frame(framed: &mut Framed) -> Result<Vec<u8>, Refused> {
-    let mut frame = Vec::new();
-    framed.next_frame(&mut frame).await.map_err(|error| match error {
-        FramedError::Violation(violation) => Refused::Violated(violation),
-        FramedError::Closed => Refused::Left,
-        FramedError::Io(error) => match WebSocketFailure::of(&error) {
-            Some(failure) => Refused::WithoutHandshake(failure.clone().into()),
-            None => Refused::Left,
-        },
-    })?;
-    if frame.starts_with(&TLS_CLIENT_HELLO) {
-        return Err(Refused::Tls);
-    }
-    if frame.starts_with(HTTP_GET) {
-        return Err(Refused::Http);
-    }
-    Ok(frame)
+    tracing::debug!(
+        name: "client.connected",
+        %client,
+        %version,
+        %peer,
+        resumed = connack.session_present,
+        "connected"
+    );
+    Ok(machine)
 }
 
 /// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word into
@@ -271,7 +381,11 @@ async fn authenticate(
         let (auth, out) = (authentication.packet(ReasonCode::ContinueAuthentication, data), framed.out());
         if auth.encode(connect.version, out).is_err() || out.len() > limits.peer.maximum_packet_size as usize
         {
-            tracing::error!(client = %id, "a step of authentication is too large for it");
+            tracing::error!(
+                name: "authentication.unsendable",
+                client = %id,
+                "a step of authentication is too large for it"
+            );
             out.clear();
             return Err(Unauthenticated::Refused(ReasonCode::UnspecifiedError));
         }
@@ -335,12 +449,14 @@ async fn judge<'a>(
     connect: &Connect,
     id: ClientId,
     peer: &Arc<PeerInfo>,
-) -> Result<(ClientId, Cow<'a, Offer>, ConnAckProperties), Box<Refusal>> {
+) -> Result<Judged<'a>, Box<Refusal>> {
     let options = &broker.options;
-    let (id, offer, told) = match &options.connection_validator {
-        None => (id, Cow::Borrowed(&options.offer), ConnAckProperties::default()),
+    let (id, offer, told, items) = match &options.connection_validator {
+        None => (id, Cow::Borrowed(&options.offer), ConnAckProperties::default(), None),
         Some(validator) => {
-            let request = ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer));
+            let items = SessionItems::default();
+            let request =
+                ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer), items.clone());
             let acceptance = match validate(&**validator, request).await {
                 Verdict::Accept(acceptance) => acceptance,
                 Verdict::Refuse(refusal) => {
@@ -350,7 +466,7 @@ async fn judge<'a>(
             };
             let offer = acceptance.grants(&options.offer);
             let (other, told) = acceptance.into_parts(connect);
-            (other.unwrap_or(id), offer, told)
+            (other.unwrap_or(id), offer, told, Some(items).filter(|items| !items.is_empty()))
         }
     };
     if let Some(will) = &connect.will {
@@ -360,11 +476,11 @@ async fn judge<'a>(
         if will.retain && !offer.retain_available {
             return Err(Refusal::boxed(ReasonCode::RetainNotSupported));
         }
-        if will.topic.levels().count() > usize::from(options.max_topic_levels) {
-            return Err(Refusal::boxed(ReasonCode::TopicNameInvalid));
+        if let Some(reason) = broker.topic_bounds.refusal(will.topic.as_str()) {
+            return Err(Refusal::boxed(reason));
         }
     }
-    Ok((id, offer, told))
+    Ok(Judged { id, offer, told, items })
 }
 
 /// The largest packet that the client takes.
@@ -389,11 +505,11 @@ fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
     }
     match version_of(frame) {
         Some(version) if version.has_reason_codes() && violation.reason().allowed_in(PacketType::ConnAck) => {
-            tracing::debug!(%violation, "CONNECT cannot be read");
+            tracing::debug!(name: "connection.connect_unreadable", %violation, "CONNECT cannot be read");
             refuse(Refusal::new(violation.reason()), version, u32::MAX, framed)
         }
         // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.
-        _ => Refused::Violated(violation),
+        _ => untold(violation, framed),
     }
 }
 

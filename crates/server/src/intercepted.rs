@@ -246,7 +246,7 @@ impl Interception {
                     self.hand_on(broker, publishing, &mut Publication::of_message(&message), now)
                 }
                 Err(error) => {
-                    tracing::error!(client = %self.client, %error, "the message of an interceptor cannot be sent");
+                    tracing::error!(name: "hook.message_invalid", client = %self.client, %error, "the message of an interceptor cannot be sent");
                     broker.counters.intercepted.add(1);
                     Ok(ReasonCode::UnspecifiedError)
                 }
@@ -298,7 +298,7 @@ impl Interception {
             Ok(outcome) => Ok(outcome),
             Err(Undecided::Panicked) => Err(self.panicked(broker)),
             Err(Undecided::TimedOut) => {
-                tracing::warn!(client = %self.client, limit = ?self.limit, "a hook took too long");
+                tracing::warn!(name: "hook.timed_out", client = %self.client, limit = ?self.limit, "a hook took too long");
                 broker.counters.hook_timeouts.add(1);
                 Ok(timed_out())
             }
@@ -420,7 +420,7 @@ impl Exchange {
     fn withdraw_unless(&mut self, permission: Permission, filter: &TopicFilter) -> bool {
         let denied = permission == Permission::Deny;
         if denied {
-            tracing::info!(client = %self.slot.id(), %filter, "its subscription is no longer permitted");
+            tracing::info!(name: "subscription.withdrawn", client = %self.slot.id(), %filter, "its subscription is no longer permitted");
             self.unsubscribe_from(filter);
         }
         denied

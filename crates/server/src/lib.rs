@@ -17,7 +17,9 @@
 //! ```
 //!
 //! What a client can make the server hold for others or for itself is bounded, see [`ServerOptions`]; what is lost at a
-//! bound is counted, see [`Stats`]. Not bounded yet: the number of subscriptions, sessions and retained messages.
+//! bound is counted, see [`Metrics`]. What happens is told by [`RunningServer::events`] and
+//! [`RunningServer::message_events`], and published under `$SYS/` if that is wanted
+//! ([`ServerOptions::sys_interval`]).
 //!
 //! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
 //! are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves
@@ -39,14 +41,18 @@ mod intercepted;
 mod listening;
 mod local;
 mod memory;
+mod metrics;
+mod notices;
 mod options;
 mod persistence;
 mod publishing;
+mod rate;
 mod retained_store;
 mod review;
 mod server;
-mod stats;
+mod session_items;
 mod subscribing;
+mod sys;
 mod timekeeper;
 mod unconnected;
 mod validation;
@@ -70,19 +76,20 @@ pub use gantline_transport::{
     TlsServerOptions, TlsVersion,
 };
 
-pub use self::administration::SessionStatus;
+pub use self::administration::{ClientTraffic, SessionStatus};
 #[cfg(feature = "bench-support")]
 #[doc(hidden)]
 pub use self::broker::bench_support;
 pub use self::error::{PublishError, StartError};
-pub use self::events::{DisconnectCause, ServerEvent, ServerEvents};
+pub use self::events::{DisconnectCause, DropCause, MessageEvent, MessageEvents, ServerEvent, ServerEvents};
 pub use self::hooks::{
     Access, Action, ClientContext, Decision, DeliveryAttempt, IntoDecision, Outcome, PacketDirection,
     PacketView, Permission, PublishAttempt, Sender, SubscribeAttempt, UnsubscribeAttempt,
 };
 pub use self::local::LocalSubscription;
+pub use self::metrics::{DropMetrics, Metrics, TrafficMetrics};
 pub use self::options::ServerOptions;
 pub use self::retained_store::{RetainedChange, RetainedMessage, RetainedStore};
 pub use self::server::{RunningServer, Server};
-pub use self::stats::Stats;
+pub use self::session_items::SessionItems;
 pub use self::validation::{Acceptance, ConnectionRequest, ConnectionValidator, Refusal, Verdict};

@@ -31,6 +31,15 @@ pub struct ServerOptions {
     pub(crate) offer: Offer,
     pub(crate) tcp: TcpOptions,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) max_subscriptions_per_client: usize,
+    pub(crate) max_retained_messages: usize,
+    pub(crate) max_retained_bytes: usize,
+    pub(crate) max_message_rate: u32,
+    pub(crate) max_byte_rate: u32,
+    pub(crate) max_topic_length: u16,
+    pub(crate) sys_interval: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_connect_size: u32,
     pub(crate) max_topic_levels: u16,
@@ -58,6 +67,82 @@ impl ServerOptions {
     #[must_use]
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
+        self
+    }
+
+    /// How many connections there may be at a time from one address, from when the handshake of the transport has
+    /// ended; of IPv6, from one /64. Behind a load balancer that speaks the PROXY protocol the address is the one that
+    /// it tells; connections without one, such as those of Unix sockets, are not concerned. One more is told "quota
+    /// exceeded" (3.x: "server unavailable"). Default: no bound.
+    #[must_use]
+    pub const fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.max_connections_per_address = connections;
+        self
+    }
+
+    /// How many sessions there may be at a time, of clients that are connected or away. A client that has none, and
+    /// comes when there are as many, is told "quota exceeded" (3.x: "server unavailable"). Default 1,000,000.
+    #[must_use]
+    pub const fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// How many subscriptions one client may have. A filter above is refused with 0x97 (3.x: 0x80), a subscription that
+    /// it has may be changed. The application is not bound by it. Default 100,000.
+    #[must_use]
+    pub const fn max_subscriptions_per_client(mut self, subscriptions: usize) -> Self {
+        self.max_subscriptions_per_client = subscriptions;
+        self
+    }
+
+    /// How many filters one SUBSCRIBE or UNSUBSCRIBE may have. One with more ends the connection with 0x97, before any
+    /// of it has effect: it would keep others waiting. Default 10,000; 0 is taken for 1.
+    #[must_use]
+    pub const fn max_filters_per_packet(mut self, filters: u16) -> Self {
+        self.offer.maximum_filters = if filters == 0 { 1 } else { filters };
+        self
+    }
+
+    /// How many retained messages there may be. A message for one topic more is refused with 0x97 and goes to nobody;
+    /// where that cannot be told (QoS 0, 3.x) it is dropped and counted. Topics that have one may always be changed and
+    /// cleared. What a [store](crate::Server::retained_store) has is loaded even if it is more. Default 10,000,000.
+    #[must_use]
+    pub const fn max_retained_messages(mut self, messages: usize) -> Self {
+        self.max_retained_messages = messages;
+        self
+    }
+
+    /// How much memory retained messages may hold in all, in bytes; what happens above is as for their
+    /// [number](Self::max_retained_messages). Default: a quarter of the memory that the process may use.
+    #[must_use]
+    pub const fn max_retained_bytes(mut self, bytes: usize) -> Self {
+        self.max_retained_bytes = bytes;
+        self
+    }
+
+    /// How many messages one client may publish a second, as many again at once after it has been silent. What is above
+    /// waits in the socket, so that nothing is lost; a client that waits for it counts as alive. Default 0: no bound.
+    #[must_use]
+    pub const fn max_message_rate(mut self, messages_per_second: u32) -> Self {
+        self.max_message_rate = messages_per_second;
+        self
+    }
+
+    /// How many bytes of packets one client may send a second, as [`max_message_rate`](Self::max_message_rate). A
+    /// packet that is larger than that is taken whole, and paid for by silence. Default 0: no bound.
+    #[must_use]
+    pub const fn max_byte_rate(mut self, bytes_per_second: u32) -> Self {
+        self.max_byte_rate = bytes_per_second;
+        self
+    }
+
+    /// How often the server publishes its own numbers under `$SYS/broker/`, with the names that mosquitto has for them;
+    /// only what has changed, retained, with QoS 0. They are in no [store](crate::Server::retained_store). Default:
+    /// never, which is zero; `gantline serve` does every 10 s. Clients may not publish to `$SYS/` in either case.
+    #[must_use]
+    pub const fn sys_interval(mut self, interval: Duration) -> Self {
+        self.sys_interval = interval;
         self
     }
 
@@ -180,6 +265,14 @@ impl ServerOptions {
         self
     }
 
+    /// How many bytes of UTF-8 a topic name or filter may have; what happens above is as for its
+    /// [levels](Self::max_topic_levels). Default 65,535, which is all that MQTT can express.
+    #[must_use]
+    pub const fn max_topic_length(mut self, bytes: u16) -> Self {
+        self.max_topic_length = bytes;
+        self
+    }
+
     /// The highest QoS that clients may publish and subscribe with. Default [`QoS::ExactlyOnce`].
     #[must_use]
     pub const fn maximum_qos(mut self, qos: QoS) -> Self {
@@ -224,7 +317,7 @@ impl ServerOptions {
 
     /// How long a hook that returns a future may take to decide. Default 10 s. After that a message is refused with 0x80, a
     /// subscription too, a delivery does not take place, and it is counted: see
-    /// [`Stats::hook_timeouts`](crate::Stats::hook_timeouts).
+    /// [`Metrics::hook_timeouts`](crate::Metrics::hook_timeouts).
     #[must_use]
     pub const fn hook_timeout(mut self, timeout: Duration) -> Self {
         self.hook_timeout = timeout;
@@ -261,16 +354,26 @@ impl ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
+        let memory = memory::available();
         Self {
             offer: Offer::default(),
             tcp: TcpOptions::default(),
             max_connections: usize::MAX,
+            max_connections_per_address: usize::MAX,
+            max_sessions: 1_000_000,
+            max_subscriptions_per_client: 100_000,
+            max_retained_messages: 10_000_000,
+            max_retained_bytes: usize::try_from(memory / 4).unwrap_or(usize::MAX),
+            max_message_rate: 0,
+            max_byte_rate: 0,
+            max_topic_length: u16::MAX,
+            sys_interval: Duration::ZERO,
             connect_timeout: Duration::from_secs(5),
             max_connect_size: 128 << 10,
             max_topic_levels: 128,
             queue: MailboxLimits::default(),
             parked_messages: 10_000,
-            memory_budget: memory::available() / 4,
+            memory_budget: memory / 4,
             close_timeout: Duration::from_secs(2),
             authentication_methods: Vec::new(),
             connection_validator: None,

@@ -83,11 +83,15 @@ pub(crate) async fn load(store: &dyn RetainedStore, broker: &Broker, clock: Cloc
     expired.iter().for_each(|topic| unsaved.add(topic.as_str()));
     if useless > 0 {
         tracing::warn!(
-            messages = useless,
+            name: "store.useless", messages = useless,
             "the store has messages that cannot be retained, they are left out"
         );
     }
-    tracing::info!(messages = broker.retained.read().count(), "retained messages loaded");
+    tracing::info!(
+        name: "store.loaded",
+        messages = broker.retained.read().count(),
+        "retained messages loaded"
+    );
     Ok(())
 }
 
@@ -110,14 +114,30 @@ impl Saver {
         };
         let left = self.unsaved().map_or(0, Unsaved::len);
         if left > 0 {
-            tracing::error!(topics = left, in_time, "retained messages are not saved, the store failed");
+            tracing::error!(
+                name: "store.unsaved",
+                topics = left,
+                in_time,
+                "retained messages are not saved, the store failed"
+            );
         }
         let deadline = finish.borrow().unwrap_or_else(Instant::now).max(Instant::now() + TIME_TO_CLOSE);
         let store = Arc::clone(&self.store);
         match timeout_at(deadline, guarded(async move { store.close().await })).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the store of retained messages failed at its end"),
-            Err(_) => tracing::error!("the store of retained messages did not close in time"),
+            Ok(Err(error)) => {
+                tracing::error!(
+                    name: "store.close_failed",
+                    %error,
+                    "the store of retained messages failed at its end"
+                )
+            }
+            Err(_) => {
+                tracing::error!(
+                    name: "store.close_failed",
+                    "the store of retained messages did not close in time"
+                )
+            }
         }
     }
 
@@ -185,7 +205,11 @@ impl Saver {
     fn note(&mut self, saved: &Result<(), StoreError>) {
         match saved {
             Ok(()) if self.failures > 0 => {
-                tracing::info!(failures = mem::take(&mut self.failures), "retained messages are saved again");
+                tracing::info!(
+                    name: "store.recovered",
+                    failures = mem::take(&mut self.failures),
+                    "retained messages are saved again"
+                );
             }
             Ok(()) => {}
             Err(error) => {
@@ -193,6 +217,7 @@ impl Saver {
                 self.broker.counters.store_failures.add(1);
                 let topics = self.unsaved().map_or(0, Unsaved::len);
                 tracing::error!(
+                    name: "store.failed",
                     %error,
                     topics,
                     failures = self.failures,

@@ -12,7 +12,9 @@ use crate::broker::Broker;
 use crate::broker::alarms::Due;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
+use crate::broker::retaining::NoRoom;
 use crate::broker::slot::ClientSlot;
+use crate::notices;
 
 /// What a client publishes.
 #[derive(Debug, Default)]
@@ -21,14 +23,13 @@ pub(crate) struct Publishing {
     pub(crate) publisher: Option<Box<Publisher>>,
     /// Whether something was published since the last look.
     pub(crate) publishes: bool,
-    /// Messages that came and that were handed to somebody, since they were counted last.
-    received: u32,
-    routed: u32,
+    /// Copies that were handed to receivers, since they were counted last.
+    pub(crate) routed: u32,
 }
 
 impl Publishing {
     /// Publishes a message of the client, and returns what its acknowledgement is to say.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(
         &mut self,
         broker: &Broker,
@@ -43,22 +44,15 @@ impl Publishing {
                 self.publisher.insert(Box::new(Publisher::new(Some(slot))))
             }
         };
-        self.received += 1;
         self.publishes = true;
         match publisher.publish(broker, publication, now) {
-            0 => ReasonCode::NoMatchingSubscribers,
-            receivers => {
+            Ok(0) => ReasonCode::NoMatchingSubscribers,
+            Ok(receivers) => {
                 self.routed += receivers as u32;
                 ReasonCode::Success
             }
+            Err(NoRoom) => notices::no_room(broker, slot),
         }
-    }
-
-    /// Hands over what was published, and counts it.
-    pub(crate) fn settle(&mut self, broker: &Broker, now: Moment) {
-        self.hand_over(broker, now);
-        broker.counters.received.add(std::mem::take(&mut self.received).into());
-        broker.counters.routed.add(std::mem::take(&mut self.routed).into());
     }
 
     /// Hands over what was published.

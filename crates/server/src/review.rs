@@ -67,7 +67,7 @@ impl Reviewed {
         }
         let slot = Arc::clone(lease.slot());
         for filter in &self.denied {
-            tracing::info!(client = %slot.id(), %filter, "its subscription is no longer permitted");
+            tracing::info!(name: "subscription.withdrawn", client = %slot.id(), %filter, "its subscription is no longer permitted");
             broker.unsubscribe(&slot, filter);
             lease.session_mut().stop_replay(filter);
         }

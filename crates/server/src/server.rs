@@ -8,7 +8,9 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{AuthenticationMethod, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter};
+use gantline_protocol::{
+    AuthenticationMethod, ClientId, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter,
+};
 #[cfg(feature = "websocket")]
 use gantline_transport::WebSocketServerOptions;
 use gantline_transport::{AcceptBackoff, Address, Clock, Listener, Stream, accept};
@@ -24,10 +26,9 @@ use crate::admission::Admission;
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
 use crate::broker::publish::Publisher;
-use crate::broker::slot::Order;
-use crate::broker::unsaved::Unsaved;
+use crate::broker::slot::{ClientSlot, Order};
 use crate::error::{PublishError, StartError};
-use crate::events::ServerEvent;
+use crate::events::{MessageEvent, ServerEvent};
 use crate::handshake;
 use crate::hold::HoldCredit;
 use crate::listening::{Layers, Place};
@@ -35,7 +36,7 @@ use crate::local::LocalSubscription;
 use crate::options::ServerOptions;
 use crate::persistence::{self, Persistence};
 use crate::retained_store::RetainedStore;
-use crate::stats::Stats;
+use crate::sys;
 use crate::timekeeper::keep_time;
 use crate::unconnected::{self, intercept_wills};
 use crate::validation::ConnectionValidator;
@@ -141,9 +142,10 @@ impl Server {
     /// Keeps retained messages in a store: they are loaded before anybody can connect, and saved as they change, in the
     /// background, so that nobody waits for the store. Default: they are in memory only.
     ///
-    /// A store that fails does not stop the server: see [`Stats::retained_store_failures`] and
-    /// [`Stats::retained_unsaved`]. What the store promises about a crash is its own matter; a
-    /// [`shutdown`](RunningServer::shutdown) saves everything.
+    /// A store that fails does not stop the server: see
+    /// [`Metrics::retained_store_failures`](crate::Metrics::retained_store_failures) and
+    /// [`Metrics::retained_unsaved`](crate::Metrics::retained_unsaved). What the store promises about a crash is its
+    /// own matter; a [`shutdown`](RunningServer::shutdown) saves everything.
     #[must_use]
     pub fn retained_store(mut self, store: impl RetainedStore + 'static) -> Self {
         self.retained_store = Some(Arc::new(store));
@@ -193,14 +195,19 @@ impl Server {
             stopping: watch::Sender::new(false),
             alive: Mutex::new(Some(alive)),
             ended: tokio::sync::Mutex::new(ended),
-            timekeeper: Mutex::new(None),
+            keepers: Mutex::default(),
             layers,
         });
         intercept_wills(&core.broker, core.clock);
-        let timekeeper = tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock));
-        *core.timekeeper.lock() = Some(timekeeper.abort_handle());
+        let mut keepers = vec![tokio::spawn(keep_time(Arc::clone(&core.broker), core.clock)).abort_handle()];
+        let interval = core.broker.options.sys_interval;
+        if !interval.is_zero() {
+            let numbers = sys::publish_numbers(Arc::clone(&core.broker), core.clock, interval);
+            keepers.push(tokio::spawn(numbers).abort_handle());
+        }
+        *core.keepers.lock() = keepers;
         for listener in listeners {
-            tracing::info!(address = %listener.local_address(), "listening");
+            tracing::info!(name: "server.listening", address = %listener.local_address(), "listening");
             if let Some(door) = core.door() {
                 tokio::spawn(accept_all(listener, door, self.workers.clone()));
             }
@@ -259,24 +266,52 @@ impl RunningServer {
     ///
     /// # Errors
     ///
-    /// The message cannot be expressed, a [hook](Server::intercept_publishes) refuses it, or the server is shut down.
+    /// The message cannot be expressed, a [hook](Server::intercept_publishes) refuses it, it is to be retained and there
+    /// is no room for it, or the server is shut down.
     pub async fn publish(&self, message: Message) -> Result<usize, PublishError> {
+        self.publish_from(None, &message).await
+    }
+
+    /// Publishes a message in the name of a client, as [`publish`](Self::publish) does otherwise: if it has a session,
+    /// its subscriptions that want none of its own messages do not get this one, and events name it. Whether there is
+    /// such a client is nobody's concern.
+    ///
+    /// # Errors
+    ///
+    /// As of [`publish`](Self::publish).
+    pub async fn publish_as(&self, sender: &ClientId, message: Message) -> Result<usize, PublishError> {
+        let slot = self.core.broker.clients.get(sender.as_str());
+        self.publish_from(slot.as_ref(), &message).await
+    }
+
+    /// Whether a message can be published now.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), PublishError> {
         message.check()?;
+        if *self.core.stopping.borrow() { Err(PublishError::Stopped) } else { Ok(()) }
+    }
+
+    async fn publish_from(
+        &self,
+        sender: Option<&Arc<ClientSlot>>,
+        message: &Message,
+    ) -> Result<usize, PublishError> {
+        self.check(message)?;
         let Core { broker, clock, .. } = &*self.core;
-        if *self.core.stopping.borrow() {
-            return Err(PublishError::Stopped);
-        }
+        let judged;
         let message = if broker.options.hooks.sees_publishes() {
-            let Some(message) = unconnected::judge(broker, message, clock.now()).await? else { return Ok(0) };
-            message
+            judged = unconnected::judge(broker, message, clock.now()).await?;
+            match &judged {
+                Some(message) => message,
+                None => return Ok(0),
+            }
         } else {
             message
         };
         let (receivers, filled) = {
             let now = clock.now();
-            let outbound = Outbound::new(&message, now);
-            let mut publisher = Publisher::default();
-            let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now);
+            let outbound = Outbound::new(message, now);
+            let mut publisher = Publisher::new(sender);
+            let receivers = publisher.publish(broker, &mut Publication::of_message(&outbound), now)?;
             publisher.settle(broker, now);
             publisher.after.wake();
             if receivers == 0 {
@@ -285,9 +320,10 @@ impl RunningServer {
             (receivers, std::mem::take(&mut publisher.after.filled))
         };
         if !filled.is_empty()
-            && let Some(mut hold) = HoldCredit::default().hold(filled.into_iter(), clock.now())
+            && let Some(mut hold) =
+                HoldCredit::default().hold(&broker.counters, filled.into_iter(), clock.now())
         {
-            poll_fn(|cx| hold.poll(clock.now(), cx)).await;
+            poll_fn(|cx| hold.poll(&broker.counters, clock.now(), cx)).await;
         }
         Ok(receivers)
     }
@@ -322,37 +358,6 @@ impl RunningServer {
         }
     }
 
-    /// The state of the server in numbers. It looks at every shard of the client table; once a second is no burden.
-    pub fn stats(&self) -> Stats {
-        let broker = &self.core.broker;
-        let (retained_messages, retained_bytes) = {
-            let tree = broker.retained.read();
-            (tree.count(), tree.bytes())
-        };
-        let counters = &broker.counters;
-        Stats {
-            connections: counters.connections(),
-            sessions: broker.clients.len(),
-            subscriptions: broker.subscription_count(),
-            retained_messages,
-            retained_bytes,
-            retained_unsaved: broker.unsaved.get().map_or(0, Unsaved::len),
-            retained_store_failures: counters.store_failures.get(),
-            queued_bytes: broker.queued_bytes(),
-            connected: counters.connected.get(),
-            refused: counters.refused.get(),
-            rejected: counters.rejected.get(),
-            messages_received: counters.received.get(),
-            messages_routed: counters.routed.get(),
-            messages_dropped: counters.dropped(),
-            messages_expired: counters.expired.get(),
-            violations: counters.violations.get(),
-            messages_intercepted: counters.intercepted.get(),
-            hook_panics: counters.hook_panics.get(),
-            hook_timeouts: counters.hook_timeouts.get(),
-        }
-    }
-
     /// Stops the server and returns when every task of a connection has ended and the retained messages are saved.
     ///
     /// No more connections are accepted; 5.0 clients are told 0x8B, and each connection has until the deadline to take
@@ -368,7 +373,7 @@ impl RunningServer {
         let mut ended = core.ended.lock().await;
         if tokio::time::timeout(deadline, ended.recv()).await.is_err() {
             tracing::warn!(
-                connections = core.broker.counters.connections(),
+                name: "server.cut_off", connections = core.broker.counters.connections.get(),
                 "the deadline has passed, cutting off"
             );
             core.order(CUT_OFF);
@@ -377,8 +382,9 @@ impl RunningServer {
         if let Some(persistence) = &core.persistence {
             persistence.finish(deadline.saturating_sub(began.elapsed())).await;
         }
-        tracing::info!("stopped");
+        tracing::info!(name: "server.stopped", "stopped");
         core.broker.events.announce(|| ServerEvent::Stopped);
+        core.broker.events.messages.announce(|| MessageEvent::Stopped);
     }
 }
 
@@ -392,7 +398,8 @@ pub(crate) struct Core {
     /// Held by every task that has to end before the server has stopped; `None` once it stops.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
-    timekeeper: Mutex<Option<AbortHandle>>,
+    /// Tasks that do not end by themselves.
+    keepers: Mutex<Vec<AbortHandle>>,
     persistence: Option<Persistence>,
     pub(crate) layers: Layers,
 }
@@ -435,9 +442,7 @@ impl Drop for Core {
         self.order(Order::Shutdown);
         // There is nobody who could set a deadline.
         self.order(CUT_OFF);
-        if let Some(timekeeper) = self.timekeeper.lock().take() {
-            timekeeper.abort();
-        }
+        self.keepers.lock().iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -461,7 +466,12 @@ async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Ha
         };
         match accepted {
             Err(error) => {
-                tracing::error!(address = %listener.local_address(), %error, "nothing more is accepted here");
+                tracing::error!(
+                    name: "listener.failed",
+                    address = %listener.local_address(),
+                    %error,
+                    "nothing more is accepted here"
+                );
                 return;
             }
             Ok(stream) => {
@@ -482,12 +492,14 @@ fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Ha
         return;
     };
     match stream.detach() {
-        Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+        Err(error) => tracing::warn!(name: "connection.lost", %error, "an accepted connection was lost"),
         Ok(detached) => {
             worker.spawn(async move {
                 match detached.attach() {
                     Ok(stream) => handshake::serve(stream, admission, clock, stopping).await,
-                    Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+                    Err(error) => {
+                        tracing::warn!(name: "connection.lost", %error, "an accepted connection was lost")
+                    }
                 }
             });
         }

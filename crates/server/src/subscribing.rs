@@ -15,9 +15,10 @@ use gantline_transport::Turn;
 
 use crate::broker::session::Replay;
 use crate::events::ServerEvent;
-use crate::exchange::{End, Exchange, is_too_deep};
+use crate::exchange::{End, Exchange};
 use crate::hooks::{Asked, Outcome, refusal};
 use crate::intercepted::closed;
+use crate::notices;
 
 /// A SUBSCRIBE that is being handled.
 #[derive(Debug)]
@@ -88,7 +89,10 @@ impl Exchange {
             options.no_local = !filter.is_shared();
             options.retain_as_published = true;
         }
-        let replaced = self.broker.subscribe(&self.slot, &filter, options, id);
+        let most = self.broker.options.max_subscriptions_per_client;
+        let Ok(replaced) = self.broker.subscribe_within(&self.slot, &filter, options, id, most) else {
+            return notices::subscription_refused(&self.broker, &self.slot, &filter);
+        };
         self.broker.events.announce(|| ServerEvent::Subscribed {
             client_id: self.slot.id().clone(),
             filter: filter.clone(),
@@ -118,7 +122,7 @@ impl Exchange {
         if filter.has_wildcard() && !limits.wildcard_subscriptions_available {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
         }
-        if is_too_deep(filter.pattern(), self.broker.options.max_topic_levels) {
+        if self.broker.topic_bounds.are_exceeded(filter.pattern()) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         Ok(())

@@ -53,17 +53,17 @@ pub(crate) fn intercept_wills(broker: &Arc<Broker>, clock: Clock) {
 /// It is refused.
 pub(crate) async fn judge(
     broker: &Broker,
-    message: Message,
+    message: &Message,
     now: Moment,
 ) -> Result<Option<Message>, PublishError> {
-    let outbound = Outbound::new(&message, now);
+    let outbound = Outbound::new(message, now);
     let decided = match asked(broker, Sender::Server, &outbound, now) {
         Asked::Decided(outcome) => Ok(outcome),
         Asked::Panicked => Err(Undecided::Panicked),
         Asked::Waits(waiting) => waiting.await,
     };
     match settle(broker, decided) {
-        Outcome::Forward => Ok(Some(message)),
+        Outcome::Forward => Ok(Some(message.clone())),
         Outcome::Replace(other) => {
             other.check()?;
             Ok(Some(other))
@@ -98,7 +98,7 @@ fn settle(broker: &Broker, decided: Result<Outcome<Message>, Undecided>) -> Outc
     match decided {
         Ok(outcome) => return outcome,
         Err(Undecided::Panicked) => {
-            tracing::error!("a hook panicked about a message without connection");
+            tracing::error!(name: "hook.panicked", "a hook panicked about a message without connection");
             broker.counters.hook_panics.add(1);
         }
         Err(Undecided::TimedOut) => broker.counters.hook_timeouts.add(1),
@@ -122,7 +122,7 @@ fn publish_will(
             &replaced
         }
         Outcome::Replace(_) | Outcome::Drop | Outcome::Refuse(_) | Outcome::Close(_) => {
-            tracing::info!(%client, topic = will.frame.topic(), "a hook does not let its will pass");
+            tracing::info!(name: "will.refused", %client, topic = will.frame.topic(), "a hook does not let its will pass");
             return broker.counters.intercepted.add(1);
         }
     };

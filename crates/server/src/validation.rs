@@ -21,6 +21,8 @@ use gantline_protocol::{
 };
 use gantline_transport::PeerInfo;
 
+use crate::session_items::SessionItems;
+
 /// Judges connections. Every closure `|request: ConnectionRequest| async { verdict }` is one.
 #[async_trait]
 pub trait ConnectionValidator: Send + Sync {
@@ -45,11 +47,17 @@ pub struct ConnectionRequest {
     connect: Connect,
     client_id: ClientId,
     peer: Arc<PeerInfo>,
+    items: SessionItems,
 }
 
 impl ConnectionRequest {
-    pub(crate) const fn new(connect: Connect, client_id: ClientId, peer: Arc<PeerInfo>) -> Self {
-        Self { connect, client_id, peer }
+    pub(crate) const fn new(
+        connect: Connect,
+        client_id: ClientId,
+        peer: Arc<PeerInfo>,
+        items: SessionItems,
+    ) -> Self {
+        Self { connect, client_id, peer, items }
     }
 
     /// The client id; one that the server made if the client sent none.
@@ -80,6 +88,12 @@ impl ConnectionRequest {
     /// The other end: its address, the transport, its TLS certificate.
     pub const fn peer(&self) -> &Arc<PeerInfo> {
         &self.peer
+    }
+
+    /// What the validator wants to be kept with the session. Empty at first; if the client is accepted, its values
+    /// replace those of the same types that the session has.
+    pub const fn items(&self) -> &SessionItems {
+        &self.items
     }
 
     /// The whole CONNECT as it came, properties included.
@@ -280,7 +294,7 @@ impl Refusal {
 pub(crate) async fn validate(validator: &dyn ConnectionValidator, request: ConnectionRequest) -> Verdict {
     let id = request.client_id.clone();
     let panicked = || {
-        tracing::error!(client = %id, "the connection validator panicked");
+        tracing::error!(name: "validator.panicked", client = %id, "the connection validator panicked");
         Verdict::refuse(ReasonCode::UnspecifiedError)
     };
     let Ok(mut judging) = catch_unwind(AssertUnwindSafe(|| validator.validate(request))) else {

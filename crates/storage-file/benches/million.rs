@@ -44,7 +44,7 @@ async fn measure(directory: &Path, messages: usize, seconds: usize) {
     let (server, store) = start(directory).await;
     println!("start with all of them    {:8.2} s", began.elapsed().as_secs_f64());
     println!("memory for each message   {:8} B", resident().saturating_sub(before) / messages);
-    assert_eq!(server.stats().retained_messages, messages);
+    assert_eq!(server.metrics().retained_messages, messages);
     subscribe(&server, messages).await;
     for pace in [Pace::Peace, Pace::Compacting] {
         change(&server, &store, messages, seconds, pace).await;
@@ -145,7 +145,7 @@ async fn change(server: &RunningServer, store: &Arc<FileStore>, messages: usize,
             server.publish(message).await.unwrap();
             delays.push(began.elapsed());
         }
-        unsaved = unsaved.max(server.stats().retained_unsaved);
+        unsaved = unsaved.max(server.metrics().retained_unsaved);
     }
     let rate = (seconds * 10_000) as f64 / began.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
@@ -154,7 +154,7 @@ async fn change(server: &RunningServer, store: &Arc<FileStore>, messages: usize,
     println!("  publish                   {}", shown(delays));
     println!(
         "  not saved at a time       {unsaved} at most, {} failures",
-        server.stats().retained_store_failures
+        server.metrics().retained_store_failures
     );
     if let Some(longest) = times.iter().max() {
         println!("  {} compactions, the longest {:.2} s", times.len(), longest.as_secs_f64());

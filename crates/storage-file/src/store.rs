@@ -31,7 +31,7 @@ use crate::options::FileStoreOptions;
 /// server.shutdown(std::time::Duration::from_secs(5)).await;
 ///
 /// let server = Server::new(ServerOptions::default()).retained_store(FileStore::open(&directory)?).start().await?;
-/// assert_eq!(server.stats().retained_messages, 1);
+/// assert_eq!(server.metrics().retained_messages, 1);
 /// # server.shutdown(std::time::Duration::ZERO).await;
 /// # std::fs::remove_dir_all(directory)?;
 /// # Ok(())

@@ -62,6 +62,21 @@ fn crates_depend_along_the_arrows_only() {
 }
 
 #[test]
+fn the_guide_has_the_names_of_what_the_server_logs() {
+    let text = read(&root().join("docs/guide/server.md"));
+    let mut missing = Vec::new();
+    for file in sources().into_iter().filter(|file| starts(file, "crates/server/src")) {
+        let source = read(&file);
+        // After each mark, up to the quote: the name.
+        for mark in ["name: \"", "_span!(\""] {
+            let names = source.split(mark).skip(1).filter_map(|rest| rest.split('"').next());
+            missing.extend(names.filter(|name| !text.contains(&format!("| `{name}` |"))).map(str::to_owned));
+        }
+    }
+    assert_none(&missing, "names that are not in docs/guide/server.md");
+}
+
+#[test]
 fn test_support_is_used_by_test_folders_only() {
     // From inside `src` the crate under test would be linked twice, and its types would not be its own.
     let names = |line: &str| line.contains("gantline_test_support");

@@ -1,8 +1,8 @@
 //! Where to connect or listen: one URL picks the transport and says the place.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which take an [`Address`]; [`Scheme`] is also how
-//! a [`Stream`](crate::Stream) says what carries it. Leaves out: resolving names, and whether this build supports the
-//! scheme.
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which take an [`Address`]; [`Scheme`] is also
+//! how a [`Stream`](crate::Stream) says what carries it. Leaves out: resolving names, and whether this build supports
+//! the scheme.
 
 mod credentials;
 mod parse;
@@ -156,8 +156,8 @@ impl Address {
         self.scheme
     }
 
-    /// The host in lower case, an IPv6 address without brackets; of `memory://` the name. Empty for `unix://`, and where
-    /// the URL has none: that means `localhost` for connecting and all interfaces for listening.
+    /// The host in lower case, an IPv6 address without brackets; of `memory://` the name. Empty for `unix://`, and
+    /// where the URL has none: that means `localhost` for connecting and all interfaces for listening.
     pub fn host(&self) -> &str {
         &self.host
     }

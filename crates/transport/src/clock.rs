@@ -1,7 +1,7 @@
 //! The clock of a server or a client: moments since it began.
 //!
-//! A task reads it once for each wake-up and hands the moment down. Relates to: [`Moment`], time as everything synchronous
-//! sees it. Leaves out: waiting.
+//! A task reads it once for each wake-up and hands the moment down. Relates to: [`Moment`], time as everything
+//! synchronous sees it. Leaves out: waiting.
 
 use gantline_protocol::Moment;
 use tokio::time::Instant;

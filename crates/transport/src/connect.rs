@@ -1,7 +1,7 @@
 //! Connecting: the address picks the transport.
 //!
-//! Relates to: [`bind`](crate::bind), the other direction. Leaves out: time-outs and retries, which belong to the caller;
-//! dropping the future gives the attempt up.
+//! Relates to: [`bind`](crate::bind), the other direction. Leaves out: time-outs and retries, which belong to the
+//! caller; dropping the future gives the attempt up.
 
 use crate::address::{Address, Scheme};
 use crate::error::TransportError;
@@ -36,8 +36,8 @@ impl DialOptions {
         self
     }
 
-    /// A proxy to connect through, for every scheme over TCP; its name and port are what [`tcp`](Self::tcp) applies to then,
-    /// and the server's name is resolved by the proxy. Default: none; the environment is not asked.
+    /// A proxy to connect through, for every scheme over TCP; its name and port are what [`tcp`](Self::tcp) applies to
+    /// then, and the server's name is resolved by the proxy. Default: none; the environment is not asked.
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
@@ -92,20 +92,21 @@ pub(crate) const fn check_built(scheme: Scheme) -> Result<(), TransportError> {
 
 /// Connects to `address`.
 ///
-/// A host with several addresses is tried address by address, both IP versions in turn, the next one beside those that do not
-/// answer ([`TcpOptions::attempt_delay`]). Needs a runtime with IO and time. Cancel safe: dropped, it leaves nothing behind.
+/// A host with several addresses is tried address by address, both IP versions in turn, the next one beside those that
+/// do not answer ([`TcpOptions::attempt_delay`]). Needs a runtime with IO and time. Cancel safe: dropped, it leaves
+/// nothing behind.
 ///
 /// # Errors
 ///
-/// The host is not known, no attempt succeeded, the proxy refused, a handshake failed, an option is wrong or cannot be honoured, or this
-/// build has no such transport.
+/// The host is not known, no attempt succeeded, the proxy refused, a handshake failed, an option is wrong or cannot be
+/// honoured, or this build has no such transport.
 pub async fn connect(address: &Address, options: &DialOptions) -> Result<Stream, TransportError> {
     options.check(address.scheme())?;
     upgraded(address, options, secured(address, options, socket(address, options))).await
 }
 
-/// Connects to `address` over a stream that you have already, such as a tunnel: what the scheme puts on top of a socket,
-/// TLS say, runs over it. The host of the address is the server's name.
+/// Connects to `address` over a stream that you have already, such as a tunnel: what the scheme puts on top of a
+/// socket, TLS say, runs over it. The host of the address is the server's name.
 ///
 /// # Errors
 ///

@@ -1,14 +1,15 @@
 //! Whole packets out of a stream and into it, without a buffer while nothing happens.
 //!
 //! Reading: [`Framed::poll_read_turn`] reads once into a buffer that all connections of the thread share and hands out
-//! whole frames in place. Only what is left over stays with the connection, in its *tail*: an incomplete frame, or frames
-//! beyond the bounds of the turn. Writing: bytes are appended to [`Framed::out`], and [`Framed::poll_flush`] writes them.
+//! whole frames in place. Only what is left over stays with the connection, in its *tail*: an incomplete frame, or
+//! frames beyond the bounds of the turn. Writing: bytes are appended to [`Framed::out`], and [`Framed::poll_flush`]
+//! writes them.
 //!
 //! No byte is trusted before it has come: the tail grows with what arrived, at most to twice that and never beyond its
 //! frame, and a frame that is announced above the maximum is refused from its header alone.
 //!
-//! Relates to: [`Stream`], which it owns, and the connection tasks of server and client, its two users. Leaves out: what
-//! packets mean; `gantline_protocol` reads the frames.
+//! Relates to: [`Stream`], which it owns, and the connection tasks of server and client, its two users. Leaves out:
+//! what packets mean; `gantline_protocol` reads the frames.
 
 mod output;
 mod turn;
@@ -110,14 +111,14 @@ impl Framed {
     ///
     /// `handle` sees each whole packet, fixed header included, and appends its answers to the output. A turn ends after
     /// 256 packets, 64 KiB of answers, or when `handle` says [`Turn::Stop`]; what then is left comes first in the next
-    /// turn. After a turn that is [ready](Poll::Ready) nothing will wake the task: call again, at once or after a yield,
-    /// until it is pending. That last call costs TCP no system call unless [`ReadTurn::more`] was set.
+    /// turn. After a turn that is [ready](Poll::Ready) nothing will wake the task: call again, at once or after a
+    /// yield, until it is pending. That last call costs TCP no system call unless [`ReadTurn::more`] was set.
     ///
     /// # Errors
     ///
-    /// [`FramedError::Closed`] if the peer is done, [`FramedError::Io`] if the connection failed or ended inside a packet.
-    /// [`FramedError::Violation`] if a header is malformed or its packet larger than the maximum: packets before it were
-    /// handled, the error stays, and what waits in the output can still be written.
+    /// [`FramedError::Closed`] if the peer is done, [`FramedError::Io`] if the connection failed or ended inside a
+    /// packet. [`FramedError::Violation`] if a header is malformed or its packet larger than the maximum: packets
+    /// before it were handled, the error stays, and what waits in the output can still be written.
     pub fn poll_read_turn<F>(
         &mut self,
         cx: &mut Context<'_>,
@@ -163,8 +164,9 @@ impl Framed {
     ///
     /// The connection failed.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
-        self.stream.poll_shutdown(cx)
+        // Where nothing can be written any more, a layer below may still have a last word.
+        let flushed = ready!(self.poll_flush(cx));
+        self.stream.poll_shutdown(cx).map(|closed| flushed.and(closed))
     }
 
     /// Whether [`close`](Self::close) has something to say that would be lost if this were dropped: output that waits,
@@ -202,6 +204,22 @@ impl Framed {
     /// The connection failed.
     pub async fn close(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_close(cx)).await
+    }
+
+    /// Reads and forgets whatever comes, packets or not, until the peer is done: for the end, after a
+    /// [`close`](Self::close). Packets that were left over are forgotten too. Has no bound but the caller's time-out.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn drain(&mut self) -> io::Result<()> {
+        (self.tail, self.tail_start) = (Vec::new(), 0);
+        let mut read = |cx: &mut Context<'_>| {
+            buffers::with_scratch(|scratch| self.stream.poll_read(cx, &mut scratch[..READ]))
+        };
+        while poll_fn(&mut read).await? > 0 {}
+        Ok(())
     }
 
     fn poll_turn<F>(

@@ -1,7 +1,7 @@
 //! Byte streams that carry MQTT, the packets in them, and the mailboxes between connection tasks.
 //!
-//! An [`Address`] picks the transport. [`connect()`] and [`bind`] give [`Stream`]s, which look the same whatever carries
-//! them; [`Framed`] finds whole packets in a stream and writes them to it. What packets mean is left to
+//! An [`Address`] picks the transport. [`connect()`] and [`bind`] give [`Stream`]s, which look the same whatever
+//! carries them; [`Framed`] finds whole packets in a stream and writes them to it. What packets mean is left to
 //! `gantline_protocol`, and who talks to whom to the client and the server.
 //!
 //! ```
@@ -24,15 +24,18 @@
 //! ```
 //!
 //! `mqtt://` and `memory://` work in every build, `unix://` on Unix, `mqtts://` with the feature `tls`, to which
-//! `pfx` adds PKCS#12 files and keys with a password, and `system-roots` the CAs of the system, `ws://` with the feature
-//! `websocket`, and `wss://` with both.
+//! `pfx` adds PKCS#12 files and keys with a password, and `system-roots` the CAs of the system, `ws://` with the
+//! feature `websocket`, and `wss://` with both.
 
 mod address;
+mod basic;
 mod buffers;
 mod clock;
 mod connect;
 mod error;
 mod framed;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod linger;
 mod listen;
 mod mailbox;
 pub mod memory;

@@ -1,7 +1,7 @@
 //! Listening: what accepts connections, and what to do when accepting fails.
 //!
-//! Relates to: [`connect`](crate::connect()), the other direction. Leaves out: limits on the number of connections, which
-//! the server counts itself.
+//! Relates to: [`connect`](crate::connect()), the other direction. Leaves out: limits on the number of connections,
+//! which the server counts itself.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,8 +26,8 @@ use crate::websocket::WebSocketServerOptions;
 
 /// Something that accepts connections. Implement it to let a server listen on a transport of your own.
 pub trait Listener: Send {
-    /// The next connection. Handshakes of the transport are not awaited here: they would hold up all others. Who accepts
-    /// the stream awaits [`Stream::handshake`].
+    /// The next connection. Handshakes of the transport are not awaited here: they would hold up all others. Who
+    /// accepts the stream awaits [`Stream::handshake`].
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl BindOptions {
         self
     }
 
-    /// The options of WebSocket, for `ws://` and `wss://` only. Default: those of [`WebSocketServerOptions::default`]. A path of
-    /// the address is served beside those of the options.
+    /// The options of WebSocket, for `ws://` and `wss://` only. Default: those of [`WebSocketServerOptions::default`].
+    /// A path of the address is served beside those of the options.
     #[cfg(feature = "websocket")]
     #[must_use]
     pub fn websocket(mut self, options: WebSocketServerOptions) -> Self {
@@ -85,8 +85,8 @@ impl BindOptions {
         self
     }
 
-    /// Takes headers of the PROXY protocol from load balancers in front of the listener, whatever the scheme puts on top of
-    /// TCP. Default: none are taken, and a connection that begins with one is refused as no MQTT.
+    /// Takes headers of the PROXY protocol from load balancers in front of the listener, whatever the scheme puts on
+    /// top of TCP. Default: none are taken, and a connection that begins with one is refused as no MQTT.
     #[must_use]
     pub fn proxy_protocol(mut self, options: ProxyProtocol) -> Self {
         self.proxy_protocol = Some(options);
@@ -148,8 +148,8 @@ impl BindOptions {
 ///
 /// # Errors
 ///
-/// The host is not known, the address is taken or not ours, an option is missing or cannot be honoured, or this build has
-/// no such transport.
+/// The host is not known, the address is taken or not ours, an option is missing or cannot be honoured, or this build
+/// has no such transport.
 pub async fn bind(address: &Address, options: &BindOptions) -> Result<Box<dyn Listener>, TransportError> {
     options.check(address)?;
     match address.scheme() {
@@ -164,9 +164,9 @@ pub async fn bind(address: &Address, options: &BindOptions) -> Result<Box<dyn Li
     }
 }
 
-/// Puts on a connection that you have accepted yourself what the scheme of `address` puts on a socket, TLS say, as a listener
-/// at that address would: [`Stream::handshake`] does it. With [`BindOptions::proxy_protocol`], a stream whose peer has no
-/// IP address is trusted.
+/// Puts on a connection that you have accepted yourself what the scheme of `address` puts on a socket, TLS say, as a
+/// listener at that address would: [`Stream::handshake`] does it. With [`BindOptions::proxy_protocol`], a stream whose
+/// peer has no IP address is trusted.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection, and what carries it.
 //!
-//! Relates to: [`Stream`](crate::Stream), which has a [`PeerInfo`]. Leaves out: who the client is in MQTT; that comes later.
+//! Relates to: [`Stream`](crate::Stream), which has a [`PeerInfo`]. Leaves out: who the client is in MQTT; that comes
+//! later.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! One connection as a pair of byte streams, whatever carries it.
 //!
-//! [`Stream`] hides the transport at the price of one branch for TCP and one virtual call for the others. Layers such as
-//! TLS hold another stream inside. Relates to: [`Framed`](crate::Framed), which finds packets in it;
+//! [`Stream`] hides the transport at the price of one branch for TCP and one virtual call for the others. Layers such
+//! as TLS hold another stream inside. Relates to: [`Framed`](crate::Framed), which finds packets in it;
 //! [`PeerInfo`], which says who is at the other end. Leaves out: how connections come about
 //! ([`connect`](crate::connect()), [`Listener`](crate::Listener)).
 
@@ -57,9 +57,9 @@ impl Stream {
         Self { io: Io::WebSocket(Box::new(socket)), info: Arc::new(info) }
     }
 
-    /// The server's end of a WebSocket connection over `io`, an HTTP connection that was upgraded by an HTTP server of your
-    /// own: [`WebSocketServerOptions::answer`] is the answer to its request. Of the options, the largest message counts; put
-    /// what `answer` gives into the [`PeerInfo`] with [`PeerInfo::with_websocket`].
+    /// The server's end of a WebSocket connection over `io`, an HTTP connection that was upgraded by an HTTP server of
+    /// your own: [`WebSocketServerOptions::answer`] is the answer to its request. Of the options, the largest message
+    /// counts; put what `answer` gives into the [`PeerInfo`] with [`PeerInfo::with_websocket`].
     #[cfg(feature = "websocket")]
     pub fn from_upgraded_websocket(
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -82,8 +82,8 @@ impl Stream {
     }
 
     /// Does what the transport needs before MQTT can go, such as the TLS handshake of a stream that a listener on
-    /// `mqtts://` gave. Streams that need nothing, or have it behind them, are returned at once. It takes as long as the
-    /// peer likes, so give it a time-out. The [`info`](Self::info) then has what was agreed on.
+    /// `mqtts://` gave. Streams that need nothing, or have it behind them, are returned at once. It takes as long as
+    /// the peer likes, so give it a time-out. The [`info`](Self::info) then has what was agreed on.
     ///
     /// # Errors
     ///
@@ -145,9 +145,9 @@ impl Stream {
         Pin::new(self).poll_shutdown(cx)
     }
 
-    /// Takes the connection from its runtime, so that another one can [`attach`](Detached::attach) it. Sockets are bound to
-    /// a runtime; streams of [`from_io`](Self::from_io) pass through and must work on any. Layers such as TLS can move
-    /// before the [`handshake`](Self::handshake) only.
+    /// Takes the connection from its runtime, so that another one can [`attach`](Detached::attach) it. Sockets are
+    /// bound to a runtime; streams of [`from_io`](Self::from_io) pass through and must work on any. Layers such as TLS
+    /// can move before the [`handshake`](Self::handshake) only.
     ///
     /// # Errors
     ///
@@ -361,8 +361,8 @@ enum DetachedIo {
     Other(Box<dyn Duplex>),
 }
 
-/// What reading from TLS means to us. A peer that closes without saying so in TLS is at its end: packets have lengths, so
-/// what is cut off is noticed.
+/// What reading from TLS means to us. A peer that closes without saying so in TLS is at its end: packets have lengths,
+/// so what is cut off is noticed.
 #[cfg(feature = "tls")]
 fn read_tls(result: io::Result<()>) -> Poll<io::Result<()>> {
     Poll::Ready(match result {

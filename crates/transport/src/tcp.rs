@@ -1,8 +1,8 @@
 //! TCP both ways: socket options, listening, connecting.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and below the layers of
-//! the other schemes with hosts; `race.rs`, which tries the addresses of a host. Leaves out: the resolver, which is the
-//! system's.
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `mqtt://`, and below the
+//! layers of the other schemes with hosts; `race.rs`, which tries the addresses of a host. Leaves out: the resolver,
+//! which is the system's.
 
 mod race;
 
@@ -65,11 +65,12 @@ impl TcpOptions {
         self
     }
 
-    /// After how long a silence the system asks whether the peer's machine still answers (`SO_KEEPALIVE`). Default
-    /// `None`: never, because MQTT's own keep alive does that and also notices a peer that hangs.
+    /// After how long a silence the system asks whether the peer's machine still answers (`SO_KEEPALIVE`), in whole
+    /// seconds: what is less than one is taken for one, what is more than 32,767 (nine hours) for that. Default `None`:
+    /// never, because MQTT's own keep alive does that and also notices a peer that hangs.
     #[must_use]
-    pub const fn keep_alive(mut self, idle: Option<Duration>) -> Self {
-        self.keep_alive = idle;
+    pub fn keep_alive(mut self, idle: Option<Duration>) -> Self {
+        self.keep_alive = idle.map(|idle| idle.clamp(LEAST_KEEP_ALIVE, MOST_KEEP_ALIVE));
         self
     }
 
@@ -90,9 +91,9 @@ impl TcpOptions {
     }
 
     /// For how long one address of a host may leave us without an answer before the next one is tried beside it; the
-    /// first that answers wins, and the others are given up (RFC 8305, "happy eyeballs"). `None`: one address at a time,
-    /// each for as long as the system tries. An address that refuses is followed by the next one at once either way. Default
-    /// 250 ms; less than 10 ms is taken for 10 ms. Connecting only.
+    /// first that answers wins, and the others are given up (RFC 8305, "happy eyeballs"). `None`: one address at a
+    /// time, each for as long as the system tries. An address that refuses is followed by the next one at once either
+    /// way. Default 250 ms; less than 10 ms is taken for 10 ms. Connecting only.
     #[must_use]
     pub fn attempt_delay(mut self, delay: Option<Duration>) -> Self {
         self.attempt_delay = delay.map(|delay| delay.max(LEAST_ATTEMPT_DELAY));
@@ -149,7 +150,7 @@ pub(crate) async fn connect(address: &Address, options: &TcpOptions) -> Result<S
     }
 }
 
-/// Where an address leads if nothing is in between.
+/// Where an address leads if nothing is in between: without a host, to this machine.
 pub(crate) fn host_of(address: &Address) -> &str {
     if address.host().is_empty() { "localhost" } else { address.host() }
 }
@@ -232,6 +233,9 @@ const LARGEST_MEMORY_BACKLOG: u32 = 1 << 16;
 /// What RFC 8305 recommends, and its least.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const LEAST_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
+/// What Linux takes for `TCP_KEEPIDLE`.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+const MOST_KEEP_ALIVE: Duration = Duration::from_secs(32_767);
 /// Whether an accepted socket has the options of the listening one, so that they need not be set again: Linux copies
 /// them, see tcp(7) and socket(7).
 const ACCEPTED_INHERIT: bool = cfg!(target_os = "linux");
@@ -317,6 +321,18 @@ mod tests {
             if let Some(idle) = keep_alive {
                 assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silence_that_the_system_cannot_measure_is_brought_to_one_that_it_can() {
+        for (idle, expected) in
+            [(Duration::ZERO, 1), (Duration::from_millis(1_900), 1), (Duration::MAX, 32_767)]
+        {
+            let options = TcpOptions::default().keep_alive(Some(idle));
+            let (_client, server) = connected("mqtt://127.0.0.1:0", "127.0.0.1", &options).await;
+            let socket = SockRef::from(server.tcp().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(expected));
         }
     }
 

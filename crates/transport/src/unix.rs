@@ -1,7 +1,7 @@
 //! Unix sockets both ways.
 //!
-//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `unix://`. Leaves out: abstract
-//! names of Linux, and who may connect beyond the permissions of the file.
+//! Relates to: [`connect`](crate::connect()) and [`bind`](crate::bind), which pick it for `unix://`. Leaves out:
+//! abstract names of Linux, and who may connect beyond the permissions of the file.
 
 use std::fs;
 use std::io;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::address::{Address, Scheme};
@@ -78,9 +79,12 @@ impl Drop for UnixAcceptor {
 /// Whether a process that is gone has left its socket behind: nobody answers there.
 fn is_left_over(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused = || {
-        let attempt = std::os::unix::net::UnixStream::connect(path);
-        attempt.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    };
-    is_socket && refused()
+    is_socket && knock(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Connects, without waiting where too many wait already.
+fn knock(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }

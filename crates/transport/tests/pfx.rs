@@ -1,4 +1,5 @@
-//! PKCS#12 files and encrypted keys as openssl writes them, on both sides, and what is wrong with those that cannot be read.
+//! PKCS#12 files and encrypted keys as openssl writes them, on both sides, and what is wrong with those that cannot be
+//! read.
 //!
 //! The files are in `fixtures/pfx`, made by the script there.
 

@@ -1,5 +1,5 @@
-//! Connecting through proxies: bytes go both ways below every scheme, names are the proxy's to resolve, and what goes wrong says
-//! whose fault it is.
+//! Connecting through proxies: bytes go both ways below every scheme, names are the proxy's to resolve, and what goes
+//! wrong says whose fault it is.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 

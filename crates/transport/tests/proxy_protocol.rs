@@ -1,4 +1,5 @@
-//! The PROXY protocol on listeners: who has to send a header, who must not, and that everything behind it is left alone.
+//! The PROXY protocol on listeners: who has to send a header, who must not, and that everything behind it is left
+//! alone.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 

@@ -194,6 +194,31 @@ async fn callbacks_have_the_last_word() {
 }
 
 #[tokio::test]
+async fn callbacks_are_asked_at_each_connect_and_may_change_their_mind() {
+    let ca = Authority::new("ca");
+    let plain = served_with(&ca.server(&["localhost"]));
+    let says_yes_twice = || {
+        let asked = AtomicUsize::new(0);
+        move || asked.fetch_add(1, Ordering::Relaxed) < 2
+    };
+    for version in TlsVersion::ALL {
+        let client = known_as(trusting(&ca), &ca.client("device")).versions(&[version]);
+        let (judge, also) = (says_yes_twice(), says_yes_twice());
+        let picky =
+            plain.clone().client_certificates(ClientCertificates::Required).verify_client(move |_| judge());
+        let cases = [(picky, client.clone()), (plain.clone(), client.verify_server(move |_| also()))];
+        for (at, (server, client)) in cases.into_iter().enumerate() {
+            // A session that is resumed would bring no certificate.
+            let acceptor = TlsAcceptor::new(server).unwrap();
+            for expected in [true, true, false] {
+                let (client, _) = meet(&acceptor, client.clone()).await;
+                assert_eq!(client.is_ok(), expected, "{version}, {at}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn names_protocols_and_versions_are_negotiated() {
     let ca = Authority::new("ca");
     let server = served_with(&ca.server(&["broker.example"])).alpn(["mqtt", "x-other"]);

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gantline_transport::{
     AcceptBackoff, Address, BindOptions, DialOptions, Listener, Scheme, Stream, TransportError, accept, bind,
@@ -160,4 +161,35 @@ fn a_connection_moves_to_another_runtime() {
     first.block_on(client.read_to_end(&mut got)).unwrap();
     mover.join().unwrap();
     assert_eq!(got, b"hello");
+}
+
+#[test]
+fn a_server_that_is_too_busy_to_accept_is_not_waited_for() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    let folder = Folder::new("busy");
+    let (path, address) = folder.socket();
+    let place = SockAddr::unix(&path).unwrap();
+    let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    busy.bind(&place).unwrap();
+    busy.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let connected = socket.connect(&place);
+        waiting.push(socket);
+        if connected.is_err() {
+            break;
+        }
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = sender.send(runtime.block_on(listen(&address)).map(drop));
+    });
+    let bound =
+        receiver.recv_timeout(Duration::from_secs(10)).expect("the thread of the runtime is not blocked");
+    assert!(matches!(bound, Err(TransportError::Bind { .. })), "{bound:?}");
+    assert!(is_socket(&path), "it is not ours to remove");
 }

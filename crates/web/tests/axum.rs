@@ -61,7 +61,7 @@ async fn clients_and_other_requests_share_a_port() {
     assert!(request(place, "/hello", "").await.ends_with("\r\n\r\nhello"));
     converse(&client, vec![7; 300_000]).await;
     client.disconnect().await.unwrap();
-    assert_eq!(server.stats().connected, 1);
+    assert_eq!(server.metrics().connected, 1);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn who_does_not_ask_for_mqtt_is_told_what_to_ask_for() {
     assert_eq!(status("/mqtt", usual().sub_protocols(["chat"])).await, 400);
     assert_eq!(status("/mqtt", usual().origin("https://evil.example")).await, 403);
     assert_eq!(status("/elsewhere", usual()).await, 404);
-    assert_eq!(server.stats().connections, 0);
+    assert_eq!(server.metrics().connections, 0);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn hyper_alone_is_enough() {
     let client = Client::connect(ConnectOptions::websocket(place.to_string()).unwrap()).await.unwrap();
     client.ping().await.unwrap();
     client.disconnect().await.unwrap();
-    assert_eq!(server.stats().connected, 1);
+    assert_eq!(server.metrics().connected, 1);
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub(crate) enum Scenario {
     Connect(Connect),
     /// Connections that only keep alive
     Idle(Idle),
+    /// Many clients of which a few never read: what do the others notice?
+    Frozen(Frozen),
     /// Bad input of all kinds; `--mqtt 5.0` checks the reasons that the broker gives
     Abuse(Abuse),
     /// No load: listens like a broker and copies bytes from publishers to subscribers
@@ -66,6 +68,7 @@ impl Scenario {
             Self::Offline(it) => Some(&it.target),
             Self::Connect(it) => Some(&it.target),
             Self::Idle(it) => Some(&it.target),
+            Self::Frozen(it) => Some(&it.target),
             Self::Abuse(it) => Some(&it.target),
             Self::Relay(_) => None,
         }
@@ -82,7 +85,7 @@ impl Scenario {
             Self::Latency(it) => Some(&it.body),
             Self::Retained(it) => Some(&it.body),
             Self::Offline(it) => Some(&it.body),
-            Self::Connect(_) | Self::Idle(_) | Self::Abuse(_) | Self::Relay(_) => None,
+            Self::Connect(_) | Self::Idle(_) | Self::Frozen(_) | Self::Abuse(_) | Self::Relay(_) => None,
         }
     }
 
@@ -306,6 +309,41 @@ pub(crate) struct Idle {
     pub(crate) keep_alive: u16,
     #[command(flatten)]
     pub(crate) timing: Timing,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Options of `frozen`.
+#[derive(Debug, Args)]
+pub(crate) struct Frozen {
+    /// Clients that subscribe
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
+    pub(crate) clients: u32,
+    /// How many of them never read
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = RangedU64ValueParser::<u32>::new())]
+    pub(crate) frozen: u32,
+    /// Publishers, each of which sends to all clients in turns
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = RangedU64ValueParser::<u16>::new().range(1..))]
+    pub(crate) publishers: u16,
+    /// Messages in a second, of all publishers together
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=10_000_000))]
+    pub(crate) rate: u32,
+    /// Bytes of payload; the bounds of the broker have to be reached in the time of the run
+    #[arg(long, value_name = "BYTES", default_value_t = 8192, value_parser = RangedU64ValueParser::<u32>::new().range(16..=268_000_000))]
+    pub(crate) payload: u32,
+    /// Seconds of each of the two runs, without and with the clients that never read
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Seconds before the first run counts
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub(crate) warm_up: Duration,
+    /// By how many MiB the broker's memory may rise for them (with --pid)
+    #[arg(long, value_name = "MIB", default_value_t = 32)]
+    pub(crate) max_rise: u32,
+    /// Exit code 3 when a bound is broken: twice the p99, 50 ms in which a publisher is held back in any second,
+    /// --max-rise; or not reached, because a client that never reads has lost nothing
+    #[arg(long)]
+    pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) target: Target,
 }

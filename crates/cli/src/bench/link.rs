@@ -9,6 +9,7 @@ use std::{
 use mio::{Interest, Registry, Token};
 
 use super::{
+    dial::{Buffers, dial},
     failure::Failure,
     run::Run,
     socket::Socket,
@@ -44,7 +45,19 @@ impl Greeted {
         keep_alive: u16,
         session: Session,
     ) -> Result<Self, Failure> {
-        let mut greeted = Self { stream: connect(run, &client_id)?, client_id, receive_maximum: 0 };
+        let stream = connect(run, &client_id, Buffers::Usual)?;
+        Self::over(stream, run, client_id, keep_alive, session)
+    }
+
+    /// The same over a connection that is open.
+    pub(crate) fn over(
+        stream: Socket<TcpStream>,
+        run: &Run,
+        client_id: String,
+        keep_alive: u16,
+        session: Session,
+    ) -> Result<Self, Failure> {
+        let mut greeted = Self { stream, client_id, receive_maximum: 0 };
         let mut out = Vec::new();
         let credentials = run.credentials.as_ref();
         connect::connect(&mut out, run.dialect, &greeted.client_id, keep_alive, session, credentials);
@@ -135,14 +148,14 @@ impl Greeted {
 }
 
 /// Opens a connection without a word of MQTT.
-pub(crate) fn connect(run: &Run, client_id: &str) -> Result<Socket<TcpStream>, Failure> {
+pub(crate) fn connect(run: &Run, client_id: &str, buffers: Buffers) -> Result<Socket<TcpStream>, Failure> {
     let place = &run.place;
     let prepare = |stream: TcpStream| {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     };
-    let tcp = TcpStream::connect(place.broker).and_then(prepare).map_err(|error| match error.kind() {
+    let tcp = dial(place.broker, buffers).and_then(prepare).map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::TimedOut
         | io::ErrorKind::HostUnreachable

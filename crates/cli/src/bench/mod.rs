@@ -4,7 +4,7 @@
 //!
 //! It uses none of the workspace's MQTT, so that it treats every broker alike and cannot share a fault with
 //! ours; [`wire`] has what it needs of the protocol. The scenarios are in [`steady`], [`retained`], [`offline`],
-//! [`connections`] and [`abuse`], the traffic of most of them in [`traffic`]; [`relay`] is a broker's floor.
+//! [`connections`], [`frozen`] and [`abuse`], the traffic of most of them in [`traffic`]; [`relay`] is a broker's floor.
 //!
 //! The broker's processor time, memory and descriptors come from the system ([`process`]) when `--pid` names it.
 //! The figure to compare is messages per broker-CPU-second: it hardly depends on who else runs. Pin broker and
@@ -14,10 +14,13 @@ mod abuse;
 mod alarm;
 pub(crate) mod args;
 mod connections;
+mod dial;
 mod failure;
+mod frozen;
 mod histogram;
 mod ledger;
 mod link;
+mod memory;
 mod offline;
 mod place;
 mod process;
@@ -50,7 +53,7 @@ use crate::{args::Arguments, descriptors};
 
 pub(crate) use self::failure::Failure;
 
-/// The exit code when the broker lost or doubled messages, or did not deal with bad input as MQTT says.
+/// The exit code when the broker lost or doubled messages, broke a bound, or did not deal with bad input as MQTT says.
 const FAULTY: u8 = 3;
 
 /// Runs one scenario and prints its report.
@@ -81,6 +84,7 @@ fn measure(scenario: &Scenario, stop: &Stop) -> Result<Report, Failure> {
         Scenario::Offline(options) => offline::run(&run(&options.target)?, options),
         Scenario::Connect(options) => connections::connect(&run(&options.target)?, options),
         Scenario::Idle(options) => connections::idle(&run(&options.target)?, options),
+        Scenario::Frozen(options) => frozen::run(&run(&options.target)?, options),
         Scenario::Abuse(options) => abuse::run(&run(&options.target)?, options),
         Scenario::Relay(options) => relay::run(options, stop),
     }
@@ -95,6 +99,9 @@ fn check(scenario: &Scenario) {
     }
     if matches!(scenario, Scenario::P2p(it) if it.cross && !it.publishers.is_multiple_of(4)) {
         refuse("--cross needs --publishers to be a multiple of 4");
+    }
+    if matches!(scenario, Scenario::Frozen(it) if it.frozen >= it.clients) {
+        refuse("--frozen has to be below --clients");
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     report::Report,
     run::Run,
     steady::describe_body,
-    traffic::{Plan, Topology, Traffic, publisher::Pace},
+    traffic::{Plan, Traffic, publisher::Pace, topology::Topology},
     wire::connect::Session,
 };
 

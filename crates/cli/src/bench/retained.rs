@@ -13,7 +13,7 @@ use super::{
     run::Run,
     steady::describe_body,
     stop::Stop,
-    traffic::{Plan, Topology, Traffic, publisher::Pace, sample::Sample},
+    traffic::{Plan, Traffic, publisher::Pace, sample::Sample, topology::Topology},
     wire::{self, connect::Session},
 };
 

@@ -11,7 +11,7 @@ use super::{
     progress::Progress,
     report::Report,
     run::Run,
-    traffic::{Plan, Topology, Traffic, publisher::Pace},
+    traffic::{Plan, Traffic, publisher::Pace, topology::Topology},
     wire::connect::Session,
 };
 

@@ -8,8 +8,8 @@
 //! | `Endpoint::signed_websocket` (feature `websocket`) | 443 | WebSocket, and a signature made with keys of AWS |
 //! | `Endpoint::custom_authorizer_websocket` (feature `websocket`) | 443 | WebSocket, and what a function of yours wants |
 //!
-//! The certificates of AWS come from a CA that everybody trusts, so nothing has to be installed. AWS IoT Core has no QoS 2, and a
-//! keep-alive may not be longer than 20 min. Leaves out: where certificates and keys come from; see
+//! The certificates of AWS come from a CA that everybody trusts, so nothing has to be installed. AWS IoT Core has no
+//! QoS 2, and a keep-alive may not be longer than 20 min. Leaves out: where certificates and keys come from; see
 //! [`TlsClientOptions::identity_provider`](crate::TlsClientOptions::identity_provider) for certificates that change.
 //!
 //! ```
@@ -33,6 +33,7 @@ use std::time::SystemTime;
 #[cfg(feature = "websocket")]
 use gantline_transport::WebSocketClientOptions;
 use gantline_transport::{Address, AddressError, TlsClientOptions, TlsIdentity};
+use zeroize::Zeroizing;
 
 pub use self::authorizer::CustomAuthorizer;
 pub use self::signature::AwsCredentials;
@@ -53,8 +54,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint with this host name: what `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints, or a domain
-    /// of your own.
+    /// The endpoint with this host name: what `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints, or a
+    /// domain of your own.
     ///
     /// # Errors
     ///
@@ -62,7 +63,10 @@ impl Endpoint {
     pub fn new(host: impl AsRef<str>) -> Result<Self, EndpointError> {
         let host = host.as_ref();
         if host.contains(['@', '/', ':', '?', '#']) {
-            return Err(EndpointError::NotBare { host: host.to_owned() });
+            // A URL may have a password, or a signature.
+            let shown =
+                Address::new(host).map_or_else(|error| error.text().to_owned(), |url| url.to_string());
+            return Err(EndpointError::NotBare { host: shown });
         }
         let address = Address::new(format!("mqtts://{host}"))?;
         let region = region_in(address.host());
@@ -92,8 +96,8 @@ impl Endpoint {
         self
     }
 
-    /// What else there is to say about TLS, such as another CA. Identity and application protocol are set by the ways to
-    /// connect. Default: [`TlsClientOptions::default`].
+    /// What else there is to say about TLS, such as another CA. Identity and application protocol are set by the ways
+    /// to connect. Default: [`TlsClientOptions::default`].
     #[must_use]
     pub fn tls(mut self, options: TlsClientOptions) -> Self {
         self.tls = options;
@@ -114,8 +118,8 @@ impl Endpoint {
     pub fn custom_authorizer(&self, authorizer: &CustomAuthorizer) -> ConnectOptions {
         let options =
             self.options(443, self.tls.clone().alpn(["mqtt"])).user_name(authorizer.mqtt_user_name());
-        match authorizer.mqtt_password() {
-            Some(password) => options.password(password),
+        match authorizer.secret() {
+            Some(password) => options.password(password.clone()),
             None => options,
         }
     }
@@ -134,13 +138,17 @@ impl Endpoint {
         credentials: &AwsCredentials,
         at: SystemTime,
     ) -> Result<String, EndpointError> {
-        Ok(format!("wss://{}{}", self.place(), self.presigned_path(credentials, at)?))
+        let path = self.presigned_path(credentials, at)?;
+        Ok(format!("wss://{}{}", self.place(), *path))
     }
 
     /// What stands behind the host in a signed URL.
-    fn presigned_path(&self, credentials: &AwsCredentials, at: SystemTime) -> Result<String, EndpointError> {
-        let query = signature::device_gateway_query(credentials, &self.place(), self.known_region()?, at);
-        Ok(format!("{PATH}?{query}"))
+    fn presigned_path(
+        &self,
+        credentials: &AwsCredentials,
+        at: SystemTime,
+    ) -> Result<Zeroizing<String>, EndpointError> {
+        Ok(signature::device_gateway_path(credentials, &self.place(), self.known_region()?, at))
     }
 
     fn known_region(&self) -> Result<&str, EndpointError> {
@@ -184,7 +192,7 @@ pub enum EndpointError {
     /// The text is more than a host name.
     #[error("{host:?} is more than a host name: leave out scheme, user, port and path")]
     NotBare {
-        /// The text.
+        /// The text, its password and query replaced by `***`.
         host: String,
     },
     /// A signature needs the region, and the host name does not tell it.

@@ -1,8 +1,8 @@
 //! Signature Version 4 of AWS, in the query of a URL.
 //!
 //! AWS IoT wants it for WebSocket, with one quirk: the token of temporary keys is appended after signing, where other
-//! services sign it along. Relates to: [`Endpoint::presigned_url`](super::Endpoint::presigned_url). Leaves out: requests with
-//! a body or more headers than the host.
+//! services sign it along. Relates to: [`Endpoint::presigned_url`](super::Endpoint::presigned_url). Leaves out:
+//! requests with a body or more headers than the host.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::PATH;
-use super::encoding::{hex, percent_encoded, timestamp};
+use super::encoding::{PERCENT_ENCODED, hex, push_percent_encoded, timestamp};
 
 /// Keys of AWS, those of a user or temporary ones of a role. `Debug` shows the id only.
 #[derive(Clone)]
@@ -43,21 +43,28 @@ impl fmt::Debug for AwsCredentials {
     }
 }
 
-/// The query with which AWS IoT lets a WebSocket in.
-pub(super) fn device_gateway_query(
+/// The path with the query with which AWS IoT lets a WebSocket in.
+pub(super) fn device_gateway_path(
     credentials: &AwsCredentials,
     host: &str,
     region: &str,
     at: SystemTime,
-) -> String {
+) -> Zeroizing<String> {
     let request =
         Request { host, path: PATH, region, service: "iotdevicegateway", expires: None, payload: NO_PAYLOAD };
-    let mut query = request.signed_query(credentials, at);
-    if let Some(token) = &credentials.session_token {
-        query.push_str("&X-Amz-Security-Token=");
-        query.push_str(&percent_encoded(token));
+    let query = Zeroizing::new(request.signed_query(credentials, at));
+    let token = credentials.session_token.as_ref().map_or("", |token| token.as_str());
+    // Of its final size at once, so that no copy is left behind.
+    let room = PATH.len() + 1 + query.len() + TOKEN.len() + PERCENT_ENCODED * token.len();
+    let mut path = Zeroizing::new(String::with_capacity(room));
+    for part in [PATH, "?", &query] {
+        path.push_str(part);
     }
-    query
+    if !token.is_empty() {
+        path.push_str(TOKEN);
+        push_percent_encoded(&mut path, token);
+    }
+    path
 }
 
 /// What is signed: a GET request.
@@ -87,7 +94,8 @@ impl Request<'_> {
 
     /// Its parameters in the order of their names.
     fn query(&self, access_key_id: &str, scope: &str, at: &str) -> String {
-        let credential = percent_encoded(&format!("{access_key_id}/{scope}"));
+        let mut credential = String::new();
+        push_percent_encoded(&mut credential, &format!("{access_key_id}/{scope}"));
         let expires = self.expires.map_or_else(String::new, |seconds| format!("&X-Amz-Expires={seconds}"));
         format!(
             "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={credential}&X-Amz-Date={at}{expires}&X-Amz-SignedHeaders=host"
@@ -111,6 +119,7 @@ fn hmac(key: &[u8], text: &str) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+const TOKEN: &str = "&X-Amz-Security-Token=";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The hash of nothing.
 const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

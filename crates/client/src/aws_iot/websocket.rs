@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::ready;
+use std::mem::take;
 use std::time::SystemTime;
 
 use gantline_transport::{WebSocketClientOptions, WebSocketRequest};
@@ -51,8 +52,8 @@ impl Endpoint {
             let (endpoint, asked) = (endpoint.clone(), provider());
             async move {
                 let credentials = asked.await.map_err(Into::into)?;
-                let path = endpoint.presigned_path(&credentials, SystemTime::now())?;
-                Ok::<_, Box<dyn Error + Send + Sync>>(WebSocketRequest::default().path(path))
+                let mut path = endpoint.presigned_path(&credentials, SystemTime::now())?;
+                Ok::<_, Box<dyn Error + Send + Sync>>(WebSocketRequest::default().path(take(&mut *path)))
             }
         });
         Ok(self.over_websocket(options))

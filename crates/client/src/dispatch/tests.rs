@@ -1,12 +1,14 @@
 //! Who gets a message, who holds a filter, and which streams end with it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{Message, TopicFilter, TopicName, topic};
 
-use super::{Arrived, Dispatch, Effects, Event, StreamId};
-use crate::inbox::{Inbox, OnFull, StreamBounds};
+use super::{Dispatch, Effects, Event, StreamId};
+use crate::inbox::{Inbox, Item, OnFull, StreamBounds};
+use crate::ticket::Ticket;
 
 fn filter(text: &str) -> TopicFilter {
     TopicFilter::new(text).unwrap()
@@ -26,7 +28,7 @@ fn listen(dispatch: &mut Dispatch, filters: &[&str]) -> Listener {
 
 impl Listener {
     fn poll(&self) -> Poll<Option<String>> {
-        let taken = self.inbox.poll_take(&mut Context::from_waker(Waker::noop()));
+        let taken = self.inbox.poll_take(&mut VecDeque::new(), &mut Context::from_waker(Waker::noop()));
         taken.map(|item| item.map(|(item, _)| item.message.topic().to_string()))
     }
 
@@ -37,8 +39,8 @@ impl Listener {
 
 fn deliver(dispatch: &mut Dispatch, topic: &str) -> Effects {
     let mut effects = Effects::default();
-    let arrived = Arrived { message: Message::new(topic, "").unwrap(), receipt: None };
-    dispatch.deliver(&mut vec![arrived], &mut effects);
+    let arrived = Item::new(Message::new(topic, "").unwrap(), Ticket::Void);
+    dispatch.deliver(&mut VecDeque::from([arrived]), &mut effects);
     effects
 }
 

@@ -1,5 +1,6 @@
 //! Inboxes: what they take, what presses and what gives way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -19,7 +20,7 @@ fn push(inbox: &Inbox, payload: &str) -> u64 {
 }
 
 fn take(inbox: &Inbox) -> Option<String> {
-    match inbox.poll_take(&mut Context::from_waker(Waker::noop())) {
+    match inbox.poll_take(&mut VecDeque::new(), &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Some((item, _))) => Some(item.message.payload_str().unwrap().to_owned()),
         _ => None,
     }
@@ -95,7 +96,7 @@ fn an_ended_stream_hands_out_what_it_has_and_is_not_waited_for() {
     assert!(inbox.end().is_none());
     assert!(!gauge.is_pressing());
     assert_eq!(take(&inbox).as_deref(), Some("last"));
-    let end = inbox.poll_take(&mut Context::from_waker(Waker::noop()));
+    let end = inbox.poll_take(&mut VecDeque::new(), &mut Context::from_waker(Waker::noop()));
     assert!(matches!(end, Poll::Ready(None)));
 }
 
@@ -107,4 +108,87 @@ fn a_stream_that_is_gone_presses_no_longer() {
     assert!(gauge.is_pressing() && gauge.is_over());
     drop(inbox);
     assert!(!gauge.is_pressing() && !gauge.is_over());
+}
+
+#[test]
+fn what_was_fetched_counts_until_the_stream_comes_again() {
+    let (inbox, gauge) = inbox(64, 1 << 20, OnFull::HoldAcks);
+    for _ in 0..33 {
+        push(&inbox, "");
+    }
+    assert!(gauge.is_pressing());
+    let mut batch = VecDeque::new();
+    let poll = |batch: &mut VecDeque<Item>| {
+        let taken = inbox.poll_take(batch, &mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Some((_, freed))) = taken else { panic!() };
+        (batch.drain(..).count(), freed)
+    };
+    // A sixteenth of the bounds is fetched, and half of them is exceeded by one.
+    for left in [32, 27, 22] {
+        assert_eq!((poll(&mut batch), inbox.held()), ((4, false), left), "a topic has one byte");
+    }
+    // Of the 18 that are left, four were fetched before: a quarter is reached when that is told.
+    assert_eq!(poll(&mut batch), (4, false));
+    assert!(gauge.is_pressing());
+    assert_eq!(poll(&mut batch), (4, true));
+    assert!(!gauge.is_pressing());
+}
+
+#[test]
+fn a_stream_fetches_no_more_than_its_share_of_bytes() {
+    let (inbox, _) = inbox(1 << 10, 160, OnFull::HoldAcks);
+    for _ in 0..20 {
+        push(&inbox, "1234");
+    }
+    let mut batch = VecDeque::new();
+    let _ = inbox.poll_take(&mut batch, &mut Context::from_waker(Waker::noop()));
+    // Five bytes each, and ten are a sixteenth.
+    assert_eq!((batch.len(), inbox.held()), (2, 95));
+}
+
+#[test]
+fn all_that_waits_is_fetched_if_it_is_little() {
+    let (inbox, _) = inbox(1 << 10, 1 << 20, OnFull::HoldAcks);
+    let texts = ["1", "2", "3", "4"];
+    for text in texts {
+        push(&inbox, text);
+    }
+    let mut batch = VecDeque::new();
+    let first = inbox.poll_take(&mut batch, &mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Some((first, _))) = first else { panic!() };
+    let taken = std::iter::once(first).chain(batch.drain(..));
+    let taken: Vec<_> = taken.map(|item| item.message.payload_str().unwrap().to_owned()).collect();
+    assert_eq!(taken, texts);
+    push(&inbox, "5");
+    assert_eq!((take(&inbox), inbox.held()), (Some("5".into()), 0));
+}
+
+#[test]
+fn what_was_fetched_is_not_dropped_and_leaves_less_room() {
+    for on_full in [OnFull::HoldAcks, OnFull::DropOldest] {
+        let (inbox, _) = inbox(32, 1 << 20, on_full);
+        for _ in 0..32 {
+            push(&inbox, "");
+        }
+        let mut batch = VecDeque::new();
+        let _ = inbox.poll_take(&mut batch, &mut Context::from_waker(Waker::noop()));
+        assert_eq!((batch.len(), stop_waiting(&inbox)), (2, 0));
+        // 31 are left, two of them fetched.
+        assert_eq!([push(&inbox, ""), push(&inbox, ""), push(&inbox, "")], [0, 1, 1]);
+        assert_eq!((inbox.dropped(), batch.len()), (2, 2));
+    }
+}
+
+#[test]
+fn a_stream_that_is_gone_gives_back_what_it_had_fetched() {
+    let (inbox, gauge) = inbox(32, 1 << 20, OnFull::HoldAcks);
+    for _ in 0..34 {
+        push(&inbox, "");
+    }
+    let mut batch = VecDeque::new();
+    let _ = inbox.poll_take(&mut batch, &mut Context::from_waker(Waker::noop()));
+    assert!(gauge.is_over());
+    assert!(inbox.abandon().is_empty());
+    assert!(!gauge.is_over() && !gauge.is_pressing());
+    assert_eq!(inbox.held(), 0);
 }

@@ -1,8 +1,8 @@
 //! Who the client says it is: a user name and password, given or asked for at each connect.
 //!
-//! Both are erased from memory when nothing needs them any more, and no `Debug` output shows them. What the network stack, TLS
-//! or the allocator of somebody else's buffers copied is out of reach. Relates to: `connecting.rs`, which asks. Leaves out:
-//! extended authentication, which proves more than a password does.
+//! Both are erased from memory when nothing needs them any more, and no `Debug` output shows them. What the network
+//! stack, TLS or the allocator of somebody else's buffers copied is out of reach. Relates to: `connecting.rs`, which
+//! asks. Leaves out: extended authentication, which proves more than a password does.
 
 use std::error::Error;
 use std::fmt;
@@ -27,7 +27,7 @@ impl Password {
         Self(Bytes::from_owner(Zeroizing::new(bytes.into())))
     }
 
-    pub(super) fn to_bytes(&self) -> Bytes {
+    pub(crate) fn to_bytes(&self) -> Bytes {
         self.0.clone()
     }
 }
@@ -138,7 +138,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What is asked for credentials before each attempt to connect, for tokens that expire and secrets that are kept elsewhere.
+/// What is asked for credentials before each attempt to connect, for tokens that expire and secrets that are kept
+/// elsewhere.
 ///
 /// ```
 /// use std::error::Error;
@@ -161,8 +162,8 @@ impl fmt::Debug for Credentials {
 pub trait CredentialsProvider: Send + Sync {
     /// The credentials for one attempt to connect.
     ///
-    /// Runs in the future that connects, within its time-out and before the network is touched, and is dropped with it. An
-    /// attempt with the [fallback](ConnectOptions::fallback) version asks again.
+    /// Runs in the future that connects, within its time-out and before the network is touched, and is dropped with it.
+    /// An attempt with the [fallback](ConnectOptions::fallback) version asks again.
     ///
     /// # Errors
     ///
@@ -217,8 +218,8 @@ impl ConnectOptions {
         self
     }
 
-    /// What is asked for user name and password at each connect. With a user name or password in the options or the URL, connecting is an
-    /// error. Default: none.
+    /// What is asked for user name and password at each connect. With a user name or password in the options or the
+    /// URL, connecting is an error. Default: none.
     pub fn credentials_provider(mut self, provider: impl CredentialsProvider + 'static) -> Self {
         self.credentials_provider = Some(Provider(Arc::new(provider)));
         self

@@ -1,7 +1,7 @@
 //! From the options to the CONNECT that says them.
 //!
-//! Relates to: `connecting.rs`, which sends it. Leaves out: what changes from one connection to the next: credentials, the
-//! client id, whether to begin anew.
+//! Relates to: `connecting.rs`, which sends it. Leaves out: what changes from one connection to the next: credentials,
+//! the client id, whether to begin anew.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;

@@ -21,8 +21,9 @@ impl ConnectOptions {
         self
     }
 
-    /// The proxy to connect through: SOCKS5 or HTTP CONNECT. For every address over TCP, below TLS and WebSocket; with another
-    /// address, or a stream of your own, connecting is an error. Default: none, and the environment is not asked.
+    /// The proxy to connect through: SOCKS5 or HTTP CONNECT. For every address over TCP, below TLS and WebSocket; with
+    /// another address, or a stream of your own, connecting is an error. Default: none, and the environment is not
+    /// asked.
     ///
     /// ```
     /// use gantline_client::{ConnectOptions, Proxy};
@@ -36,8 +37,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Options of TLS: whom to trust, a client certificate, and more. For `mqtts://` and `wss://` only; with another address,
-    /// connecting is an error. Default: [`TlsClientOptions::default`], which trusts the well-known CAs.
+    /// Options of TLS: whom to trust, a client certificate, and more. For `mqtts://` and `wss://` only; with another
+    /// address, connecting is an error. Default: [`TlsClientOptions::default`], which trusts the well-known CAs.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, options: TlsClientOptions) -> Self {
         self.dial = self.dial.tls(options);
@@ -50,7 +51,8 @@ impl ConnectOptions {
     }
 
     /// Options for the server at this URL of WebSocket, `ws://` or `wss://`, whose scheme may be left out: then it is
-    /// `wss://` if there are options of [TLS](Self::tls), else `ws://`. Port, user name and password may be left out too.
+    /// `wss://` if there are options of [TLS](Self::tls), else `ws://`. Port, user name and password may be left out
+    /// too.
     ///
     /// ```
     /// use gantline_client::ConnectOptions;
@@ -84,8 +86,8 @@ impl ConnectOptions {
         Ok(options)
     }
 
-    /// Options of WebSocket: headers, cookies, sub-protocols and more. For `ws://` and `wss://` only; with another address,
-    /// connecting is an error. Default: [`WebSocketClientOptions::default`].
+    /// Options of WebSocket: headers, cookies, sub-protocols and more. For `ws://` and `wss://` only; with another
+    /// address, connecting is an error. Default: [`WebSocketClientOptions::default`].
     #[cfg(feature = "websocket")]
     pub fn websocket_options(mut self, options: WebSocketClientOptions) -> Self {
         self.dial = self.dial.websocket(options);

@@ -7,7 +7,7 @@ use gantline_protocol::PacketType;
 use gantline_protocol::packet::Packet;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::peer::{Peer, at_least_once, connected, exactly_once, publish, reconnected, text};
+use crate::peer::{ONCE, Peer, at_least_once, connected, exactly_once, publish, reconnected, text};
 
 async fn subscribed(client: &Client, peer: &mut Peer, filter: &str) -> Subscription {
     let subscribe = client.subscribe(filter, QoS::ExactlyOnce);
@@ -162,6 +162,45 @@ async fn a_stream_that_is_dropped_releases_what_it_has_not_taken() {
     for packet_id in 1..=3 {
         assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
     }
+}
+
+/// What a stream fetches ahead are messages of QoS 0: whatever is to be acknowledged is taken one by one.
+#[tokio::test(start_paused = true)]
+async fn behind_messages_of_qos_0_too_only_what_is_taken_is_acknowledged() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let mut messages = client.messages();
+    let mixed = [ONCE, ONCE, at_least_once(1), ONCE, at_least_once(2), at_least_once(3), ONCE];
+    let mut burst = Vec::new();
+    for (number, delivery) in mixed.into_iter().enumerate() {
+        let mut packet = Vec::new();
+        publish("a", &number.to_string(), delivery).encode(Default::default(), &mut packet).unwrap();
+        burst.append(&mut packet);
+    }
+    peer.send_bytes(&burst).await;
+    for (number, delivery) in mixed.into_iter().enumerate() {
+        peer.hears_nothing().await;
+        assert_eq!(text(&messages.next().await.unwrap()), number.to_string());
+        if let Some(packet_id) = delivery.packet_id() {
+            assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id.get(), ReasonCode::Success));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_dropped_on_the_way_releases_what_is_left_and_others_keep_theirs() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let (mut gone, mut stays) = (client.messages(), client.messages().manual_acks());
+    for (number, delivery) in [ONCE, ONCE, ONCE, at_least_once(1)].into_iter().enumerate() {
+        peer.publish("a", &number.to_string(), delivery).await;
+    }
+    assert_eq!(text(&gone.next().await.unwrap()), "0");
+    drop(gone);
+    for number in 0..4 {
+        peer.hears_nothing().await;
+        let unacknowledged = stays.next().await.unwrap();
+        assert_eq!(text(&unacknowledged.acknowledge(ReasonCode::Success)), number.to_string());
+    }
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 1, ReasonCode::Success));
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,14 +79,20 @@ impl<S: DerefMut<Target = Session>> Connection<ServerSide, S> {
                 Ok(Received::Handled)
             }
             PacketType::Subscribe => {
-                let subscribe = Subscribe::decode(body, header.flags, version)?;
+                let subscribe = Subscribe::decode_within(
+                    self.limits.maximum_filters.into(),
+                    body,
+                    header.flags,
+                    version,
+                )?;
                 match self.unavailable(&subscribe) {
                     Some(rule) => Err(Violation::new(rule).in_packet(kind)),
                     None => Ok(Received::Subscribe(subscribe)),
                 }
             }
             PacketType::Unsubscribe => {
-                Ok(Received::Unsubscribe(Unsubscribe::decode(body, header.flags, version)?))
+                let most = self.limits.maximum_filters.into();
+                Ok(Received::Unsubscribe(Unsubscribe::decode_within(most, body, header.flags, version)?))
             }
             PacketType::Disconnect => {
                 let disconnect = Disconnect::decode(body, header.flags, version)?;

@@ -106,6 +106,7 @@ impl<'a> PublishRef<'a> {
 
     /// As [`to_message`](Self::to_message), for a caller that copies the payload itself and keeps the topic of the last
     /// message: messages of the same topic in a row share it.
+    #[inline]
     pub fn to_message_with(&self, last_topic: &mut Option<TopicName>, payload: Bytes) -> Message {
         let topic = match last_topic {
             Some(topic) if topic.as_str() == self.topic => topic.clone(),

@@ -151,7 +151,22 @@ impl Subscribe {
     ///
     /// The packet id 0, no filter, a text that is no filter, wrong options or properties.
     pub fn decode(body: &[u8], flags: u8, version: ProtocolVersion) -> Result<Self, Violation> {
-        decode_body(PacketType::Subscribe, body, flags, version, |reader| Self::read(reader, version))
+        Self::decode_within(usize::MAX, body, flags, version)
+    }
+
+    /// As [`decode`](Self::decode), of a packet that has at most so many filters. Of one that has more, no more than
+    /// that are looked at.
+    ///
+    /// # Errors
+    ///
+    /// As of `decode`, or there are more filters.
+    pub fn decode_within(
+        most: usize,
+        body: &[u8],
+        flags: u8,
+        version: ProtocolVersion,
+    ) -> Result<Self, Violation> {
+        decode_body(PacketType::Subscribe, body, flags, version, |reader| Self::read(reader, version, most))
     }
 
     /// Appends the whole packet. On the older versions only the maximum QoS of the options is written.
@@ -179,7 +194,7 @@ impl Subscribe {
         })
     }
 
-    fn read(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<Self, Violation> {
+    fn read(reader: &mut Reader<'_>, version: ProtocolVersion, most: usize) -> Result<Self, Violation> {
         let packet_id = read_packet_id(reader)?;
         let properties = if version.has_properties() {
             SubscribeProperties::read(reader)?
@@ -188,6 +203,9 @@ impl Subscribe {
         };
         let mut filters = Vec::new();
         while !reader.is_empty() {
+            if filters.len() >= most {
+                return Err(Rule::TooManyFilters.into());
+            }
             filters.push(SubscribeFilter::read(reader, version)?);
         }
         if filters.is_empty() {

@@ -29,7 +29,22 @@ impl Unsubscribe {
     ///
     /// The packet id 0, no filter, a text that is no filter, or wrong properties.
     pub fn decode(body: &[u8], flags: u8, version: ProtocolVersion) -> Result<Self, Violation> {
-        decode_body(PacketType::Unsubscribe, body, flags, version, |reader| Self::read(reader, version))
+        Self::decode_within(usize::MAX, body, flags, version)
+    }
+
+    /// As [`decode`](Self::decode), of a packet that has at most so many filters. Of one that has more, no more than
+    /// that are looked at.
+    ///
+    /// # Errors
+    ///
+    /// As of `decode`, or there are more filters.
+    pub fn decode_within(
+        most: usize,
+        body: &[u8],
+        flags: u8,
+        version: ProtocolVersion,
+    ) -> Result<Self, Violation> {
+        decode_body(PacketType::Unsubscribe, body, flags, version, |reader| Self::read(reader, version, most))
     }
 
     /// Appends the whole packet.
@@ -50,7 +65,7 @@ impl Unsubscribe {
         })
     }
 
-    fn read(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<Self, Violation> {
+    fn read(reader: &mut Reader<'_>, version: ProtocolVersion, most: usize) -> Result<Self, Violation> {
         let packet_id = read_packet_id(reader)?;
         let properties = if version.has_properties() {
             UnsubscribeProperties::read(reader)?
@@ -59,6 +74,9 @@ impl Unsubscribe {
         };
         let mut filters = Vec::new();
         while !reader.is_empty() {
+            if filters.len() >= most {
+                return Err(Rule::TooManyFilters.into());
+            }
             filters.push(read_filter(reader)?);
         }
         if filters.is_empty() {

@@ -65,8 +65,9 @@ impl Inside {
     pub fn publish(&self, message: &Message) -> usize {
         let outbound = Outbound::new(message, Moment::ZERO);
         let mut publisher = Publisher::default();
-        let receivers =
-            publisher.publish(&self.broker, &mut Publication::of_message(&outbound), Moment::ZERO);
+        let receivers = publisher
+            .publish(&self.broker, &mut Publication::of_message(&outbound), Moment::ZERO)
+            .unwrap_or(0);
         publisher.settle(&self.broker, Moment::ZERO);
         receivers
     }

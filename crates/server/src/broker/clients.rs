@@ -6,6 +6,7 @@
 use std::array;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use gantline_protocol::ClientId;
@@ -21,6 +22,7 @@ type Shard = HashMap<ClientId, Arc<ClientSlot>, RandomState>;
 pub(crate) struct Clients {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
+    len: AtomicUsize,
 }
 
 impl Clients {
@@ -32,6 +34,7 @@ impl Clients {
         }
         let slot = Arc::new(make());
         shard.insert(id.clone(), Arc::clone(&slot));
+        self.len.fetch_add(1, Ordering::Relaxed);
         slot
     }
 
@@ -48,6 +51,7 @@ impl Clients {
             state.removed
         });
         let removed = if removable && shard.get(slot.id()).is_some_and(|found| Arc::ptr_eq(found, slot)) {
+            self.len.fetch_sub(1, Ordering::Relaxed);
             shard.remove(slot.id())
         } else {
             None
@@ -66,9 +70,14 @@ impl Clients {
         self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
 
+    /// The sum of something over all slots, as they are one shard after the other. `of` runs under the lock of a shard.
+    pub(crate) fn sum(&self, of: impl Fn(&ClientSlot) -> u64) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().values().map(|slot| of(slot)).sum::<u64>()).sum()
+    }
+
     /// How many slots there are.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.len.load(Ordering::Relaxed)
     }
 
     fn shard(&self, id: &str) -> &Mutex<Shard> {
@@ -78,7 +87,11 @@ impl Clients {
 
 impl Default for Clients {
     fn default() -> Self {
-        Self { shards: array::from_fn(|_| Mutex::default()), hasher: RandomState::default() }
+        Self {
+            shards: array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::default(),
+            len: AtomicUsize::new(0),
+        }
     }
 }
 

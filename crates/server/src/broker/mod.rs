@@ -15,14 +15,16 @@ pub(crate) mod alarms;
 mod arena;
 #[cfg(feature = "bench-support")]
 pub mod bench_support;
+pub(crate) mod bounds;
 pub(crate) mod clients;
-mod counters;
+pub(crate) mod counters;
 mod generations;
 pub(crate) mod patience;
 pub(crate) mod publication;
 pub(crate) mod publish;
+pub(crate) mod record;
 pub(crate) mod retained;
-mod retaining;
+pub(crate) mod retaining;
 mod routes;
 pub(crate) mod session;
 pub(crate) mod sessions;
@@ -45,6 +47,7 @@ use gantline_transport::sync::Mutex;
 use parking_lot::RwLock;
 
 use self::alarms::Alarms;
+use self::bounds::{Addresses, TopicBounds};
 use self::clients::Clients;
 use self::counters::Counters;
 use self::generations::Generations;
@@ -52,7 +55,7 @@ use self::retained::RetainedTree;
 use self::slot::ClientSlot;
 use self::subscriptions::{Subscriber, Subscriptions};
 use self::unsaved::Unsaved;
-use crate::events::Announcer;
+use crate::events::{DropCause, Events, ServerEvent};
 use crate::hooks::ClientContext;
 use crate::options::ServerOptions;
 
@@ -70,11 +73,13 @@ pub(crate) struct Broker {
     pub(crate) unsaved: OnceLock<Unsaved>,
     pub(crate) alarms: Alarms,
     pub(crate) counters: Counters,
-    pub(crate) events: Announcer,
+    pub(crate) events: Events,
     /// Publishes wills where hooks are asked about messages.
     pub(crate) will_hook: OnceLock<WillHook>,
     /// The subscribers in this process, which have no client id.
     locals: Mutex<HashMap<usize, Arc<ClientSlot>, RandomState>>,
+    pub(crate) topic_bounds: TopicBounds,
+    pub(crate) addresses: Addresses,
     budget: Arc<Budget>,
     next_key: AtomicUsize,
     /// For when the alarm about retained messages is set, in milliseconds; the greatest number if it is not.
@@ -86,6 +91,8 @@ impl Broker {
     pub(crate) fn new(options: ServerOptions) -> Self {
         Self {
             budget: Arc::new(Budget::new(options.memory_budget)),
+            topic_bounds: TopicBounds::new(&options),
+            addresses: Addresses::default(),
             options,
             clients: Clients::default(),
             locals: Mutex::default(),
@@ -95,7 +102,7 @@ impl Broker {
             unsaved: OnceLock::new(),
             alarms: Alarms::default(),
             counters: Counters::default(),
-            events: Announcer::new(),
+            events: Events::default(),
             will_hook: OnceLock::new(),
             next_key: AtomicUsize::new(1),
             retained_alarm: AtomicU64::new(u64::MAX),
@@ -128,9 +135,30 @@ impl Broker {
         self.locals.lock().values().cloned().collect()
     }
 
-    /// How many subscriptions there are.
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.subscriptions.read().len()
+    /// How many subscriptions there are, and how many of them are shared.
+    pub(crate) fn subscription_counts(&self) -> (usize, usize) {
+        let index = self.subscriptions.read();
+        (index.len(), index.shared_len())
+    }
+
+    /// Counts messages that were lost to a client, or that it published in vain, and tells who listens. Not for use
+    /// under a lock.
+    #[cold]
+    pub(crate) fn count_lost(&self, slot: &ClientSlot, cause: DropCause, messages: u32) {
+        if messages > 0 {
+            slot.record.dropped.add(messages.into());
+            self.counters.add_dropped(cause, messages.into());
+            let client_id = slot.id();
+            self.events.announce(|| ServerEvent::Dropped { client_id: client_id.clone(), messages, cause });
+        }
+    }
+
+    /// How many messages wait in mailboxes. Looks at each.
+    pub(crate) fn queued_messages(&self) -> u64 {
+        self.clients.sum(|slot| {
+            let (once, queue) = slot.mailbox.load();
+            u64::from(once.messages) + u64::from(queue.messages)
+        })
     }
 
     /// How many bytes wait in mailboxes, roughly.

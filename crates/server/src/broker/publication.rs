@@ -130,6 +130,13 @@ impl<'a> Publication<'a> {
         })
     }
 
+    /// The message as an application sees it.
+    pub(crate) fn message(&mut self, now: Moment) -> Message {
+        let (qos, retain) = (self.qos, self.retain);
+        let outbound = self.outbound(qos, retain, None);
+        outbound.frame.to_message(qos, retain, outbound.remaining(now), &[])
+    }
+
     /// The message for one receiver.
     #[inline]
     pub(crate) fn outbound(&mut self, qos: QoS, retain: bool, ids: Option<SubscriptionIds>) -> Outbound {

@@ -23,18 +23,22 @@ use gantline_transport::Pushed;
 
 use super::Broker;
 use super::publication::Publication;
+use super::retaining::{NoRoom, is_own};
 use super::routes::{Route, Routes};
 use super::shared::{Origin, ShareGroup};
 use super::slot::{ClientSlot, Profile};
 use super::subscriptions::{Matches, Subscriber, Target};
+use crate::events::{DropCause, MessageEvent};
 
 /// One who publishes.
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
-    /// The key of its slot: who does not get its messages back if he asked for that.
-    key: Option<usize>,
+    /// Who does not get its messages back if it asked for that.
+    slot: Option<Arc<ClientSlot>>,
     routes: Routes,
     run: Run,
+    /// Messages that nobody wanted.
+    unconsumed: u32,
     pub(crate) after: After,
 }
 
@@ -44,7 +48,6 @@ pub(crate) struct After {
     wakers: Vec<Waker>,
     /// Receivers whose mailboxes are above half and for which publishers still wait.
     pub(crate) filled: Vec<Arc<ClientSlot>>,
-    dropped: u64,
 }
 
 /// Consecutive messages of one route that all targets get alike.
@@ -65,21 +68,25 @@ struct Run {
 impl Publisher {
     /// The publisher behind a slot.
     pub(crate) fn new(slot: Option<&Arc<ClientSlot>>) -> Self {
-        Self { key: slot.map(|slot| slot.key()), ..Self::default() }
+        Self { slot: slot.cloned(), ..Self::default() }
     }
 
     /// Keeps the message if it is to be retained, and hands it to all who have subscribed to its topic, at the latest
     /// with the next [`settle`](Self::settle). Returns how many receivers there are.
+    ///
+    /// # Errors
+    ///
+    /// It is to be retained, and there is no room for it. Then nobody gets it.
     #[inline]
     pub(crate) fn publish(
         &mut self,
         broker: &Broker,
         publication: &mut Publication<'_>,
         now: Moment,
-    ) -> usize {
+    ) -> Result<usize, NoRoom> {
         if publication.retain {
             // Before it is handed to anybody: a replay must not be older than a live message.
-            broker.retain(publication, now);
+            broker.retain(publication, self.slot.as_deref(), now)?;
         }
         let position = match self.routes.find(publication.topic, &broker.generations) {
             Some(position) => position,
@@ -89,34 +96,52 @@ impl Publisher {
         let route = routes.get(position);
         let receivers = route.targets.len() + route.groups.len();
         if receivers == 0 {
-            return 0;
+            self.not_consumed(broker, publication, now);
+            return Ok(0);
         }
         if !run.takes(route, publication) {
-            run.hand_over(routes, now, after);
-            return deliver_each(broker, route, publication, now, after);
+            run.hand_over(broker, routes, now, after);
+            let receivers = deliver_each(broker, route, publication, now, after);
+            if receivers == 0 {
+                self.not_consumed(broker, publication, now);
+            }
+            return Ok(receivers);
         }
         if run.is_empty() || run.route != position {
-            run.hand_over(routes, now, after);
+            run.hand_over(broker, routes, now, after);
             if !run.has_memory() {
                 run.borrow();
             }
             run.route = position;
         }
         run.add(route, publication);
-        receivers
+        Ok(receivers)
     }
 
     /// Hands over what is still in the run. To be followed by [`After::wake`] when no lock is held.
     pub(crate) fn settle(&mut self, broker: &Broker, now: Moment) {
-        self.run.hand_over(&self.routes, now, &mut self.after);
+        self.run.hand_over(broker, &self.routes, now, &mut self.after);
         self.run.give_back();
-        broker.counters.add_dropped(self.after.take_dropped());
+        broker.counters.unconsumed.add(mem::take(&mut self.unconsumed).into());
+    }
+
+    /// Nobody has subscribed to the topic of a message. That the server's own numbers go unread is no news.
+    fn not_consumed(&mut self, broker: &Broker, publication: &mut Publication<'_>, now: Moment) {
+        if is_own(publication.topic) {
+            return;
+        }
+        self.unconsumed += 1;
+        if broker.events.messages.is_heard() {
+            let client_id = self.slot.as_ref().map(|slot| slot.id().clone());
+            let message = publication.message(now);
+            broker.events.messages.announce(|| MessageEvent::NotConsumed { client_id, message });
+        }
     }
 
     fn find_route(&mut self, broker: &Broker, topic: &str, now: Moment) -> usize {
         // Positions may change.
-        self.run.hand_over(&self.routes, now, &mut self.after);
-        self.routes.insert(broker.route(topic, self.key))
+        self.run.hand_over(broker, &self.routes, now, &mut self.after);
+        self.routes.insert(broker.route(topic, self.slot.as_ref().map(Subscriber::key)))
     }
 }
 
@@ -161,7 +186,7 @@ impl Run {
     }
 
     /// Puts the messages into the mailboxes of the targets.
-    fn hand_over(&mut self, routes: &Routes, now: Moment, after: &mut After) {
+    fn hand_over(&mut self, broker: &Broker, routes: &Routes, now: Moment, after: &mut After) {
         if self.is_empty() {
             return;
         }
@@ -175,14 +200,14 @@ impl Run {
                 continue;
             }
             if profile.connected && count < self.count {
-                after.refused(slot, self.count - count);
+                broker.count_lost(slot, DropCause::TooLarge, self.count - count);
             }
             let pushed = if index + 1 == targets.len() {
                 slot.mailbox.push_batch(profile.epoch, &bytes, count, kept.drain(..))
             } else {
                 slot.mailbox.push_batch(profile.epoch, &bytes, count, kept.iter().cloned())
             };
-            after.note(slot, profile.epoch, pushed, now);
+            after.note(broker, slot, profile.epoch, pushed, now);
         }
         self.kept = kept;
         self.clear();
@@ -228,41 +253,36 @@ impl Run {
 impl After {
     /// Takes note of what a push did that was made for this loan of the session.
     #[inline]
-    fn note(&mut self, slot: &Arc<ClientSlot>, epoch: u32, pushed: Pushed, now: Moment) {
+    pub(crate) fn note(
+        &mut self,
+        broker: &Broker,
+        slot: &Arc<ClientSlot>,
+        epoch: u32,
+        pushed: Pushed,
+        now: Moment,
+    ) {
         self.wakers.extend(pushed.wake);
-        if pushed.above_half {
-            slot.patience.observe(|| false, now);
-            if !slot.patience.is_exhausted() {
-                self.filled.push(Arc::clone(slot));
-            }
+        if pushed.above_half && slot.patience.is_worth_a_wait(now, || slot.quarantined(&broker.counters)) {
+            self.filled.push(Arc::clone(slot));
         }
         if pushed.dropped > 0 {
-            self.lost(slot, epoch, pushed.dropped, pushed.disconnect);
+            self.lost(broker, slot, epoch, pushed.dropped, pushed.disconnect);
         }
     }
 
-    /// Counts messages that are too large for the receiver.
     #[cold]
-    fn refused(&mut self, slot: &Arc<ClientSlot>, messages: u32) {
-        slot.count_dropped(messages);
-        self.dropped += u64::from(messages);
-    }
-
-    #[cold]
-    fn lost(&mut self, slot: &Arc<ClientSlot>, epoch: u32, dropped: u32, disconnect: bool) {
+    fn lost(&mut self, broker: &Broker, slot: &Arc<ClientSlot>, epoch: u32, dropped: u32, disconnect: bool) {
         if slot.dropped() == 0 {
-            tracing::warn!(client = %slot.id(), "its queue is full; messages are dropped from now on");
+            tracing::warn!(
+                name: "client.queue_full",
+                client = %slot.id(),
+                "its queue is full; messages are dropped from now on"
+            );
         }
-        slot.count_dropped(dropped);
-        self.dropped += u64::from(dropped);
+        broker.count_lost(slot, DropCause::QueueFull, dropped);
         if disconnect {
             self.wakers.extend(slot.kick(epoch, ReasonCode::QuotaExceeded));
         }
-    }
-
-    /// How many messages were lost since the last call.
-    pub(super) fn take_dropped(&mut self) -> u64 {
-        mem::take(&mut self.dropped)
     }
 
     /// Wakes the receivers. Not for use under a lock.
@@ -299,7 +319,7 @@ fn deliver_each(
 ) -> usize {
     let mut finished = Finished::default();
     for target in &route.targets {
-        deliver(target, 0, publication, &mut finished, now, after);
+        deliver(broker, target, 0, publication, &mut finished, now, after);
     }
     let groups = &route.groups;
     let chosen = groups.iter().filter(|group| deliver_shared(broker, group, publication, now, after));
@@ -308,6 +328,7 @@ fn deliver_each(
 
 /// Hands a message to one receiver. Returns whether its session has ended, so that it got nothing.
 fn deliver(
+    broker: &Broker,
     target: &Target<Arc<ClientSlot>>,
     tag: u32,
     publication: &mut Publication<'_>,
@@ -329,13 +350,13 @@ fn deliver(
     } else {
         let bytes = finished.get(publication, profile.has_properties, retain);
         if bytes.len() > profile.max_packet as usize {
-            after.refused(slot, 1);
+            broker.count_lost(slot, DropCause::TooLarge, 1);
             return false;
         }
         slot.mailbox.push_once(profile.epoch, bytes, 1)
     };
     let closed = pushed.closed;
-    after.note(slot, profile.epoch, pushed, now);
+    after.note(broker, slot, profile.epoch, pushed, now);
     closed
 }
 
@@ -353,7 +374,7 @@ pub(super) fn deliver_shared(
     for _ in 0..TRIES {
         let group = renewed.as_ref().unwrap_or(group);
         let Some(member) = group.choose(|slot, granted| rank(slot, qos.min(granted))) else { return false };
-        if !deliver(&member, tag, publication, &mut Finished::default(), now, after) {
+        if !deliver(broker, &member, tag, publication, &mut Finished::default(), now, after) {
             return true;
         }
         // Its session ended after the group was found: the group is another one now.
@@ -405,6 +426,21 @@ impl Broker {
         })
     }
 
+    /// Puts a message into the queue of one client and wakes it; nobody is waited for. Returns whether the client takes
+    /// it. Not for use under a lock.
+    pub(crate) fn enqueue(&self, slot: &Arc<ClientSlot>, message: Outbound, now: Moment) -> bool {
+        let (mut after, profile) = (After::default(), slot.profile());
+        let pushed = match message.qos {
+            QoS::AtMostOnce if !profile.connected => return false,
+            QoS::AtMostOnce => slot.mailbox.push_late(message),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => slot.mailbox.push_queue(message),
+        };
+        let taken = !pushed.closed;
+        after.note(self, slot, profile.epoch, pushed, now);
+        after.wake();
+        taken
+    }
+
     pub(super) fn group(&self, id: u32) -> Option<Arc<ShareGroup<Arc<ClientSlot>>>> {
         self.subscriptions.read().group(id).cloned()
     }
@@ -418,7 +454,15 @@ impl Broker {
         now: Moment,
     ) -> usize {
         let mut publisher = Publisher::new(publisher);
-        let receivers = publisher.publish(self, &mut Publication::of_message(message), now);
+        let published = publisher.publish(self, &mut Publication::of_message(message), now);
+        let receivers = published.unwrap_or_else(|NoRoom| {
+            self.counters.add_dropped(DropCause::RetainedFull, 1);
+            tracing::warn!(
+                name: "retained.full", topic = message.frame.topic(),
+                "there is no room to retain a message; it is dropped"
+            );
+            0
+        });
         publisher.settle(self, now);
         publisher.after.wake();
         receivers

@@ -93,6 +93,25 @@ impl RetainedTree {
         Some(replaced)
     }
 
+    /// Whether a message fits within so many messages and bytes in all, in place of the one that its topic has.
+    pub(crate) fn has_room_for(
+        &self,
+        topic: &str,
+        retained: &Retained,
+        messages: usize,
+        bytes: usize,
+    ) -> bool {
+        let more = retained.frame.weight();
+        if self.count < messages && self.bytes + more <= bytes {
+            return true;
+        }
+        let replaced = self.find(topic).and_then(|node| self.nodes[node].message.as_ref());
+        match replaced.map(|replaced| replaced.frame.weight()) {
+            None => self.count < messages && self.bytes + more <= bytes,
+            Some(former) => more <= former || self.bytes - former + more <= bytes,
+        }
+    }
+
     /// Removes the message of a topic [MQTT-3.3.1-6].
     pub(crate) fn clear(&mut self, topic: &str) -> Option<Retained> {
         let mut ancestors = Vec::new();
@@ -117,11 +136,11 @@ impl RetainedTree {
 
     /// The message of a topic, unless it has expired.
     pub(crate) fn get(&self, topic: &str, now: Moment) -> Option<&Retained> {
-        let mut node = NodeId::ROOT;
-        for level in topic.split('/') {
-            node = *self.nodes[node].children.get(level)?;
-        }
-        self.nodes[node].message.as_ref().filter(|message| message.is_alive(now))
+        self.nodes[self.find(topic)?].message.as_ref().filter(|message| message.is_alive(now))
+    }
+
+    fn find(&self, topic: &str) -> Option<NodeId> {
+        topic.split('/').try_fold(NodeId::ROOT, |node, level| self.nodes[node].children.get(level).copied())
     }
 
     /// How many messages there are.

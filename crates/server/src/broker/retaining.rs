@@ -11,51 +11,94 @@
 
 use std::sync::atomic::Ordering;
 
-use gantline_protocol::Moment;
+use gantline_protocol::{Message, Moment, TopicName};
 
 use super::Broker;
 use super::alarms::{Alarm, FARTHEST_ALARM};
 use super::publication::Publication;
 use super::retained::Retained;
+use super::slot::ClientSlot;
+use crate::events::MessageEvent;
+use crate::options::ServerOptions;
 
 impl Broker {
     /// Keeps a message for later subscribers, or clears the topic.
-    pub(super) fn retain(&self, publication: &mut Publication<'_>, now: Moment) {
+    ///
+    /// # Errors
+    ///
+    /// There is no room for one more, or for one that is so much larger. Clearing is always possible.
+    pub(crate) fn retain(
+        &self,
+        publication: &mut Publication<'_>,
+        by: Option<&ClientSlot>,
+        now: Moment,
+    ) -> Result<(), NoRoom> {
         let topic = publication.topic;
         if publication.is_empty() {
             // [MQTT-3.3.1-6]
-            self.clear_retained(topic);
-            return;
+            self.clear_retained(topic, by);
+            return Ok(());
         }
+        let is_heard = self.events.messages.is_heard() && !is_own(topic);
+        let event = is_heard.then(|| publication.message(now));
         let (qos, expires) = (publication.qos, publication.expires);
         let retained = Retained { frame: publication.frame().clone(), qos, expires };
-        let for_store = self.unsaved.get().map(|unsaved| (unsaved, retained.clone()));
+        let for_store =
+            self.unsaved.get().filter(|_| !is_own(topic)).map(|unsaved| (unsaved, retained.clone()));
         // Freed outside of the lock.
-        let replaced = self.set_retained(topic, retained, now);
+        let ServerOptions { max_retained_messages: messages, max_retained_bytes: bytes, .. } = self.options;
+        // What the server says of itself is bounded by itself.
+        let room = (!is_own(topic)).then_some(Room { messages, bytes });
+        let replaced = self.set_retained(topic, retained, room, now)?;
         if let Some((unsaved, retained)) = for_store
             && replaced.is_none_or(|replaced| !replaced.is_same(&retained))
         {
             unsaved.add(topic);
         }
+        if let Some(message) = event {
+            self.announce_retained(topic, by, Some(message));
+        }
+        Ok(())
     }
 
     /// Clears a topic; returns whether it had a message.
-    pub(crate) fn clear_retained(&self, topic: &str) -> bool {
+    pub(crate) fn clear_retained(&self, topic: &str, by: Option<&ClientSlot>) -> bool {
         // Freed outside of the lock.
         let removed = self.retained.write().clear(topic);
+        if removed.is_none() {
+            return false;
+        }
+        self.note_unsaved(topic);
+        if self.events.messages.is_heard() {
+            self.announce_retained(topic, by, None);
+        }
+        true
+    }
+
+    #[cold]
+    fn announce_retained(&self, topic: &str, by: Option<&ClientSlot>, message: Option<Message>) {
+        let Ok(topic) = TopicName::new(topic) else { return };
+        let client_id = by.map(|slot| slot.id().clone());
+        self.events.messages.announce(|| MessageEvent::RetainedChanged { client_id, topic, message });
+    }
+
+    /// The store is to be told of a topic, unless it is the server's own: that is not for later.
+    fn note_unsaved(&self, topic: &str) {
         if let Some(unsaved) = self.unsaved.get()
-            && removed.is_some()
+            && !is_own(topic)
         {
             unsaved.add(topic);
         }
-        removed.is_some()
     }
 
     /// Keeps or clears what the store has for a topic.
+    /// A store may have more than there is room for; all of it is kept.
     pub(crate) fn restore(&self, topic: &str, retained: Option<Retained>, now: Moment) {
         let replaced = match retained {
-            Some(retained) => self.set_retained(topic, retained, now),
-            None => self.retained.write().clear(topic),
+            // The server says anew what it has to say of itself.
+            Some(_) if is_own(topic) => Ok(None),
+            Some(retained) => self.set_retained(topic, retained, None, now),
+            None => Ok(self.retained.write().clear(topic)),
         };
         drop(replaced);
     }
@@ -66,13 +109,23 @@ impl Broker {
         topics.iter().map(|topic| tree.get(topic, now).cloned()).collect()
     }
 
-    fn set_retained(&self, topic: &str, retained: Retained, now: Moment) -> Option<Retained> {
+    fn set_retained(
+        &self,
+        topic: &str,
+        retained: Retained,
+        room: Option<Room>,
+        now: Moment,
+    ) -> Result<Option<Retained>, NoRoom> {
         let mut tree = self.retained.write();
+        if room.is_some_and(|Room { messages, bytes }| !tree.has_room_for(topic, &retained, messages, bytes))
+        {
+            return Err(NoRoom);
+        }
         let replaced = tree.set(topic, retained);
         let next = tree.next_expiry();
         drop(tree);
         self.expect_expiry(next, now);
-        replaced
+        Ok(replaced)
     }
 
     /// The alarm has rung: removes retained messages that have expired, and sets the next one.
@@ -87,9 +140,7 @@ impl Broker {
         let next = tree.next_expiry();
         drop(tree);
         self.counters.expired.add(removed.len() as u64);
-        if let Some(unsaved) = self.unsaved.get() {
-            removed.iter().for_each(|gone| unsaved.add(gone.frame.topic()));
-        }
+        removed.iter().for_each(|gone| self.note_unsaved(gone.frame.topic()));
         self.expect_expiry(next, now);
     }
 
@@ -104,6 +155,23 @@ impl Broker {
             self.alarms.set(at, Alarm::Retained);
         }
     }
+}
+
+/// How many retained messages there may be, and how many bytes.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+/// There are as many retained messages as there may be, or they are as large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+/// Whether a topic is one of those under which the server speaks of itself, which clients may not publish to.
+#[inline]
+pub(crate) fn is_own(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
 }
 
 /// Retained messages that are removed under one lock.

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use gantline_protocol::{Limits, Moment, Outbound, QoS, ReasonCode, TopicFilter, Will};
+use gantline_protocol::{ClientId, Limits, Moment, Outbound, QoS, ReasonCode, TopicFilter, Will};
 
 use super::Broker;
 use super::alarms::{Alarm, Due, FARTHEST_ALARM};
@@ -19,8 +19,9 @@ use super::publish::{After, deliver_shared};
 use super::session::ClientSession;
 use super::shared::Origin;
 use super::slot::{Claim, ClientSlot, Order, PendingWill, Profile, State};
-use crate::events::ServerEvent;
+use crate::events::{DropCause, ServerEvent};
 use crate::hooks::ClientContext;
+use crate::session_items::SessionItems;
 
 /// A session while it is lent, as the queue hands it out.
 #[derive(Debug)]
@@ -119,6 +120,11 @@ impl Broker {
             // [MQTT-3.1.2-4]
             self.end_session(slot, session, now);
         }
+        let continues = existed && !terms.clean_start;
+        if !continues {
+            slot.record.begin_session(now);
+            self.events.announce(|| ServerEvent::SessionStarted { client_id: slot.id().clone() });
+        }
         let has_properties = terms.limits.version.has_properties();
         let (epoch, relaid, left_will) = slot.with_state(|state| {
             let relaid = state.had_properties != has_properties;
@@ -136,13 +142,13 @@ impl Broker {
         slot.set_silence(u32::from(terms.limits.keep_alive) * 1500);
         slot.hear(now);
         self.set_alarm(slot, epoch, Due::KeepAlive, slot.given_up(), now);
-        if relaid && existed && !terms.clean_start {
+        if relaid && continues {
             self.outdate_routes_to(slot);
         }
         if let Some(will) = left_will {
             self.publish_will(*will, slot, now);
         }
-        existed && !terms.clean_start
+        continues
     }
 
     /// Takes a session back that was lent. The session lives on for `expiry` seconds.
@@ -155,6 +161,9 @@ impl Broker {
         now: Moment,
     ) {
         let ends = ending != Ending::Unused && expiry == 0;
+        if ending != Ending::Unused {
+            slot.record.end_connection(now);
+        }
         if ends {
             self.end_session(slot, &mut session, now);
         }
@@ -193,10 +202,7 @@ impl Broker {
             let will_due = state.will.as_ref().map_or(Moment::NEVER, |will| will.due);
             (will, state.next_waker(), state.epoch, state.expires, will_due)
         });
-        if lost > 0 {
-            slot.count_dropped(lost);
-            self.counters.add_dropped(lost.into());
-        }
+        self.count_lost(slot, DropCause::QueueFull, lost);
         wake(next);
         if let Some(will) = will {
             self.publish_will(*will, slot, now);
@@ -241,7 +247,8 @@ impl Broker {
         });
         self.set_alarm(slot, epoch, Due::Expiry, later, now);
         if let Some(loan) = loan {
-            tracing::debug!(client = %slot.id(), "the session has expired");
+            tracing::debug!(name: "session.expired", client = %slot.id(), "the session has expired");
+            self.counters.sessions_expired.add(1);
             self.take_back(slot, loan.session, Ending::WithWill, 0, now);
         }
     }
@@ -255,6 +262,11 @@ impl Broker {
                 self.publish_message(&message, Some(slot), now);
             }
         }
+    }
+
+    /// What the application keeps with the session of a client; nothing if there is none.
+    pub(crate) fn items_of(&self, id: &ClientId) -> SessionItems {
+        self.clients.get(id.as_str()).map_or_else(SessionItems::default, |slot| slot.record.items())
     }
 
     /// Forgets what waits for a client and matches none of its subscriptions any more.
@@ -285,6 +297,7 @@ impl Broker {
         let in_flight = ended.flows.outgoing().iter().filter_map(|entry| entry.message);
         let in_flight = in_flight.filter(|message| message.qos == QoS::AtLeastOnce);
         self.pass_on(in_flight.chain(&queued), now);
+        slot.record.end_session();
         self.events.announce(|| ServerEvent::SessionEnded { client_id: slot.id().clone() });
     }
 
@@ -300,7 +313,6 @@ impl Broker {
                 deliver_shared(self, &group, &mut publication, now, &mut after);
             }
         }
-        self.counters.add_dropped(after.take_dropped());
         after.wake();
     }
 }

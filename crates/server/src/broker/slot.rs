@@ -16,7 +16,9 @@ use gantline_protocol::{ClientId, Limits, Moment, Outbound, ReasonCode, Subscrip
 use gantline_transport::sync::Mutex;
 use gantline_transport::{Budget, Mailbox, MailboxLimits};
 
+use super::counters::Counters;
 use super::patience::Patience;
+use super::record::Record;
 use super::session::ClientSession;
 use super::subscriptions::Subscriber;
 use crate::hooks::ClientContext;
@@ -45,8 +47,8 @@ pub(crate) struct ClientSlot {
     pub(crate) mailbox: Mailbox<Order>,
     /// Whether publishers wait for the client when it is slow.
     pub(crate) patience: Patience,
-    /// Messages lost at the bounds of the mailbox.
-    dropped: AtomicU64,
+    /// What is counted and known of the client besides.
+    pub(crate) record: Box<Record>,
     profile: AtomicU64,
     /// When something last came from the client, in milliseconds.
     heard: AtomicU64,
@@ -128,7 +130,7 @@ impl ClientSlot {
             id,
             mailbox,
             patience: Patience::default(),
-            dropped: AtomicU64::new(0),
+            record: Box::default(),
             profile: AtomicU64::new(Profile::AWAY.pack()),
             heard: AtomicU64::new(0),
             silence_millis: AtomicU32::new(0),
@@ -182,6 +184,17 @@ impl ClientSlot {
         }
     }
 
+    /// Publishers do not wait for the client any more.
+    #[cold]
+    pub(crate) fn quarantined(&self, counters: &Counters) {
+        tracing::debug!(
+            name: "client.quarantined",
+            client = %self.id,
+            "it is too slow; publishers do not wait for it any more"
+        );
+        counters.quarantines.add(1);
+    }
+
     /// Tells the connection of this loan to end, once; whoever has the session by now is not concerned. The waker is
     /// to be woken.
     pub(crate) fn kick(&self, epoch: u32, reason: ReasonCode) -> Option<Waker> {
@@ -191,14 +204,9 @@ impl ClientSlot {
         if concerned { self.mailbox.push_control(Order::Kick(reason)) } else { None }
     }
 
-    /// Counts messages that were lost at a bound.
-    pub(crate) fn count_dropped(&self, messages: u32) {
-        self.dropped.fetch_add(messages.into(), Ordering::Relaxed);
-    }
-
-    /// How many messages were lost at a bound.
+    /// How many messages were lost.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.record.dropped.get()
     }
 }
 

@@ -12,6 +12,10 @@ use super::Broker;
 use super::slot::ClientSlot;
 use super::subscriptions::{Subscriber, Subscription};
 
+/// The client has as many subscriptions as it may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooMany;
+
 impl Broker {
     /// Subscribes a client. Returns whether this took the place of an earlier subscription to the same filter
     /// [MQTT-3.8.4-3].
@@ -24,6 +28,18 @@ impl Broker {
         options: SubscriptionOptions,
         id: Option<NonZeroU32>,
     ) -> bool {
+        self.subscribe_within(slot, filter, options, id, usize::MAX).unwrap_or(false)
+    }
+
+    /// As [`subscribe`](Self::subscribe), unless that would give the client more subscriptions than `most`.
+    pub(crate) fn subscribe_within(
+        &self,
+        slot: &Arc<ClientSlot>,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+        id: Option<NonZeroU32>,
+        most: usize,
+    ) -> Result<bool, TooMany> {
         let subscription = Subscription {
             subscriber: Arc::clone(slot),
             qos: options.maximum_qos,
@@ -32,11 +48,15 @@ impl Broker {
             id,
         };
         let replaced = slot.with_state(|state| {
-            state.subscriptions.insert(filter.clone(), options);
-            self.subscriptions.write().insert(filter, subscription)
-        });
+            let subscriptions = &mut state.subscriptions;
+            if subscriptions.len() >= most && !subscriptions.contains_key(filter) {
+                return Err(TooMany);
+            }
+            subscriptions.insert(filter.clone(), options);
+            Ok(self.subscriptions.write().insert(filter, subscription))
+        })?;
         self.generations.changed(filter);
-        replaced
+        Ok(replaced)
     }
 
     /// Ends a subscription; returns whether there was one.

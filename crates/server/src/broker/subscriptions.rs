@@ -63,6 +63,7 @@ pub(crate) struct Subscriptions<S> {
     names: HashMap<TopicFilter, u32, RandomState>,
     last_group: u32,
     len: usize,
+    shared_len: usize,
 }
 
 impl<S: Subscriber> Subscriptions<S> {
@@ -73,6 +74,7 @@ impl<S: Subscriber> Subscriptions<S> {
             Some(_) => self.join(filter, subscription),
         };
         self.len += usize::from(!replaced);
+        self.shared_len += usize::from(!replaced && filter.is_shared());
         replaced
     }
 
@@ -83,12 +85,18 @@ impl<S: Subscriber> Subscriptions<S> {
             Some(_) => self.leave(filter, key),
         };
         self.len -= usize::from(removed);
+        self.shared_len -= usize::from(removed && filter.is_shared());
         removed
     }
 
     /// How many subscriptions there are, shared ones included.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many of them are shared.
+    pub(crate) fn shared_len(&self) -> usize {
+        self.shared_len
     }
 
     /// Adds to `out`, which the caller has cleared, all that want a message with this topic. `publisher` is the key
@@ -202,6 +210,7 @@ impl<S> Default for Subscriptions<S> {
             names: HashMap::default(),
             last_group: 0,
             len: 0,
+            shared_len: 0,
         }
     }
 }

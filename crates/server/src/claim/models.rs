@@ -91,7 +91,13 @@ impl Scene {
         let mut connect = Connect::default();
         connect.properties.session_expiry_interval = Some(self.expiry);
         let limits = Limits::for_server(&connect, &Offer::default());
-        let terms = Terms { clean_start: false, will: None, limits: &limits, session_expiry_max: u32::MAX };
+        let terms = Terms {
+            clean_start: false,
+            will: None,
+            limits: &limits,
+            session_expiry_max: u32::MAX,
+            client: None,
+        };
         let present = lease.begin(&terms, self.clock.now());
         assert_eq!(present, self.expiry > 0 && !served.is_empty());
         served.push(number);

@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use gantline_protocol::{ClientId, ProtocolVersion};
 use gantline_transport::PeerInfo;
+use parking_lot::Mutex;
+
+use crate::session_items::SessionItems;
 
 /// A client that is connected, or was when it left its will.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub struct ClientContext {
     user_name: Option<String>,
     version: ProtocolVersion,
     peer: Arc<PeerInfo>,
+    items: Mutex<SessionItems>,
 }
 
 impl ClientContext {
@@ -24,8 +28,14 @@ impl ClientContext {
         user_name: Option<String>,
         version: ProtocolVersion,
         peer: Arc<PeerInfo>,
+        items: SessionItems,
     ) -> Self {
-        Self { client_id, user_name, version, peer }
+        Self { client_id, user_name, version, peer, items: Mutex::new(items) }
+    }
+
+    /// The session has begun, with these items.
+    pub(crate) fn has_items(&self, items: SessionItems) {
+        *self.items.lock() = items;
     }
 
     /// The client id, be it sent, made by the server or given by the validator.
@@ -41,6 +51,11 @@ impl ClientContext {
     /// The version of MQTT.
     pub const fn version(&self) -> ProtocolVersion {
         self.version
+    }
+
+    /// What the application keeps with the session: what the [validator](crate::ConnectionRequest::items) left, say.
+    pub fn items(&self) -> SessionItems {
+        self.items.lock().clone()
     }
 
     /// The other end: its address, the transport, its TLS certificate.

@@ -237,7 +237,7 @@ pub(crate) fn refusal(reason: ReasonCode, packet: PacketType) -> ReasonCode {
 impl Broker {
     /// A hook panicked: that is counted, and its client told.
     pub(crate) fn hook_panicked(&self, client: &ClientContext) -> ReasonCode {
-        tracing::error!(%client, "a hook panicked");
+        tracing::error!(name: "hook.panicked", %client, "a hook panicked");
         self.counters.hook_panics.add(1);
         ReasonCode::UnspecifiedError
     }

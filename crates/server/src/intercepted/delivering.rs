@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use gantline_protocol::{Moment, NotSent, Outbound, Output, QoS};
 
 use super::closed;
+use crate::events::DropCause;
 use crate::exchange::{End, Exchange};
 use crate::hooks::{Asked, DeliveryAttempt, Outcome, Undecided, ask};
 
@@ -86,8 +87,9 @@ impl Exchange {
                 }
             };
             sent += 1;
+            let qos = message.qos;
             match self.machine.publish(now, message, out) {
-                Ok(()) => {}
+                Ok(()) => self.tally.send(qos, 1),
                 Err(NotSent::NoQuota(message)) => {
                     interception.outgoing.push_front(message);
                     break;
@@ -98,7 +100,7 @@ impl Exchange {
         }
         self.broker.counters.intercepted.add(intercepted);
         self.broker.counters.expired.add(expired);
-        self.count_refused(refused);
+        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
         Ok(sent > 0)
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use gantline_protocol::packet::Connect;
 use gantline_protocol::{SubscriptionOptions, TopicName};
-use gantline_server::{Message, QoS, ReasonCode, RunningServer, TopicFilter};
+use gantline_server::{
+    ConnectionRequest, Message, QoS, ReasonCode, RunningServer, Server, ServerOptions, TopicFilter, Verdict,
+};
 
 use crate::peer::{client, connected, lasting, seconds_pass, server, settle, subscriber, will};
 
@@ -96,7 +98,7 @@ async fn a_queue_is_cleared_and_what_was_in_it_is_counted() {
     }
     assert_eq!(server.clear_queue("a"), Some(3));
     assert_eq!(server.session("a").unwrap().queued_messages, 0);
-    assert_eq!((server.session("a").unwrap().messages_dropped, server.stats().messages_dropped), (3, 3));
+    assert_eq!((server.session("a").unwrap().messages_dropped, server.metrics().dropped.total()), (3, 3));
     assert_eq!(server.clear_queue("nobody"), None);
     let mut back = connected(&server, lasting("a", 60)).await;
     back.hears_nothing().await;
@@ -146,7 +148,7 @@ async fn retained_messages_are_listed_and_cleared_by_filter() {
     }
     assert_eq!(texts("many/+").len(), 1_000);
     assert_eq!(server.clear_retained(&filter("#")), 1_001);
-    assert_eq!(server.stats().retained_messages, 0);
+    assert_eq!(server.metrics().retained_messages, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,4 +161,88 @@ async fn a_listed_message_says_how_long_it_lives_on() {
     assert_eq!(listed.properties().message_expiry_interval, Some(40));
     seconds_pass(41).await;
     assert!(server.retained(&TopicName::new("t").unwrap()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_put_into_the_queue_of_one_client() {
+    let server = server().await;
+    let mut there = connected(&server, lasting("there", 60)).await;
+    connected(&server, lasting("away", 60)).await.vanishes().await;
+    let message = |qos| Message::new("t", "for you").unwrap().qos(qos);
+    for qos in crate::peer::ALL_QOS {
+        assert!(server.enqueue("there", &message(qos)).unwrap());
+        let got = there.message().await;
+        assert_eq!((crate::peer::text(&got).as_str(), got.delivery.qos()), ("for you", qos));
+    }
+    assert!(server.enqueue("away", &message(QoS::AtLeastOnce)).unwrap());
+    assert!(!server.enqueue("away", &message(QoS::AtMostOnce)).unwrap());
+    assert!(!server.enqueue("nobody", &message(QoS::AtLeastOnce)).unwrap());
+    let mut back = connected(&server, lasting("away", 60)).await;
+    assert_eq!(back.text().await, "for you");
+    back.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_published_in_the_name_of_a_client() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    let own = SubscriptionOptions::default().no_local(true);
+    peer.subscribe_with(&[("t", own)], None).await;
+    let message = || Message::new("t", "x").unwrap();
+    let name = |id| gantline_protocol::ClientId::new(id).unwrap();
+    assert_eq!(server.publish_as(&name("a"), message()).await.unwrap(), 0);
+    assert_eq!(server.publish_as(&name("somebody"), message()).await.unwrap(), 1);
+    assert_eq!(server.publish(message()).await.unwrap(), 1);
+    assert_eq!(peer.texts(2).await, ["x", "x"]);
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retained_message_is_set_without_being_sent() {
+    let server = server().await;
+    let mut peer = subscriber(&server, lasting("a", 0), &["t"], QoS::AtMostOnce).await;
+    server.set_retained(&Message::new("t", "quiet").unwrap()).unwrap();
+    peer.hears_nothing().await;
+    peer.subscribe("t", QoS::AtMostOnce).await;
+    assert_eq!(peer.text().await, "quiet");
+    server.set_retained(&Message::new("t", "").unwrap()).unwrap();
+    assert_eq!(server.metrics().retained_messages, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_connected_clients_are_listed_as_clients() {
+    let server = server().await;
+    let _there = client(&server, "there").await;
+    connected(&server, lasting("away", 60)).await.vanishes().await;
+    let ids: Vec<_> = server.clients().iter().map(|status| status.client_id.to_string()).collect();
+    assert_eq!((ids, server.sessions().len()), (vec!["there".to_owned()], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_live_as_long_as_the_session_and_the_validator_sets_them_too() {
+    let validator = |request: ConnectionRequest| async move {
+        if let Some(name) = request.user_name() {
+            request.items().insert(name.to_owned());
+        }
+        Verdict::accept()
+    };
+    let server = Server::new(ServerOptions::default()).validate_connections(validator).start().await.unwrap();
+    let text = || server.session_items("a").unwrap().get::<String>().map(|name| (*name).clone());
+    let named = |name: Option<&str>| Connect { user_name: name.map(str::to_owned), ..lasting("a", 60) };
+    assert!(server.session_items("a").is_none());
+
+    connected(&server, named(Some("lena"))).await.vanishes().await;
+    server.session_items("a").unwrap().insert(7_u32);
+    assert_eq!(text().unwrap(), "lena");
+    // Another connection of the session: what the validator says anew replaces, the rest stays.
+    connected(&server, named(None)).await.vanishes().await;
+    assert_eq!(text().unwrap(), "lena");
+    connected(&server, named(Some("emil"))).await.vanishes().await;
+    let kept = server.session_items("a").unwrap();
+    assert_eq!((text().unwrap(), kept.get::<u32>().as_deref()), ("emil".to_owned(), Some(&7)));
+
+    // A new session has new ones, and a handle of the old is nobody else's.
+    let _new = connected(&server, Connect { clean_start: true, ..named(None) }).await;
+    assert!(server.session_items("a").unwrap().is_empty());
+    assert_eq!(kept.len(), 2);
 }

@@ -201,7 +201,7 @@ async fn whatever_is_no_answer_to_auth_breaks_the_protocol() {
     let mut peer = asked(&server).await;
     peer.send_bytes(&[0xF1, 0]).await;
     is_refused(&mut peer, ReasonCode::MalformedPacket).await;
-    assert_eq!(server.stats().violations, 8);
+    assert_eq!(server.metrics().violations, 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +212,7 @@ async fn a_client_may_leave_in_between() {
     peer.send(Packet::Disconnect(Disconnect { reason, properties })).await;
     peer.hears_the_end().await;
     drop(asked(&server).await);
-    assert_eq!((server.stats().violations, server.stats().sessions), (0, 0));
+    assert_eq!((server.metrics().violations, server.metrics().sessions), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,7 +316,7 @@ async fn a_client_that_is_refused_later_is_disconnected() {
         peer.send(goes_on(data)).await;
         peer.is_disconnected(reason).await;
     }
-    assert_eq!(server.stats().violations, 0);
+    assert_eq!(server.metrics().violations, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,9 +107,9 @@ async fn nothing_is_left(server: &RunningServer) {
     }
     peer.goes().await;
     server.shutdown(Duration::from_secs(5)).await;
-    let stats = server.stats();
-    assert_eq!((stats.connections, stats.sessions, stats.subscriptions), (0, 0, 0));
-    assert_eq!((stats.retained_messages, stats.retained_bytes, stats.queued_bytes), (0, 0, 0));
+    let metrics = server.metrics();
+    assert_eq!((metrics.connections, metrics.sessions, metrics.subscriptions), (0, 0, 0));
+    assert_eq!((metrics.retained_messages, metrics.retained_bytes, metrics.queued_bytes), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn nothing_is_left_behind() {
         for actor in actors {
             actor.await.unwrap();
         }
-        assert_eq!(server.stats().violations, 0);
+        assert_eq!(server.metrics().violations, 0);
         nothing_is_left(&server).await;
     }
 }

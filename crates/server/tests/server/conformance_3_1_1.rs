@@ -47,7 +47,7 @@ async fn a_violation_closes_the_connection_without_a_word() {
             peer.hears_the_end().await;
         }
     }
-    assert_eq!(server.stats().violations, 30);
+    assert_eq!(server.metrics().violations, 30);
 }
 
 /// [MQTT-3.1.2-1]
@@ -64,7 +64,7 @@ async fn a_connect_of_another_protocol_is_not_taken() {
         assert_eq!(peer.connack().await.reason, ReasonCode::UnsupportedProtocolVersion, "{name} {level}");
         peer.hears_the_end().await;
     }
-    assert_eq!(server.stats().sessions, 0);
+    assert_eq!(server.metrics().sessions, 0);
 }
 
 /// [MQTT-3.1.3-5]
@@ -94,7 +94,7 @@ async fn clients_without_an_id_are_clients_of_their_own() {
     }
     one.goes().await;
     two.vanishes().await;
-    assert_eq!(server.stats().sessions, 0);
+    assert_eq!(server.metrics().sessions, 0);
 }
 
 /// [MQTT-3.1.3-8] [MQTT-3.1.4-5]
@@ -114,7 +114,7 @@ async fn what_a_refused_client_sends_behind_its_connect_is_not_handled() {
         peer.hears_the_end().await;
     }
     watcher.hears_nothing().await;
-    assert_eq!(server.stats().retained_messages, 0);
+    assert_eq!(server.metrics().retained_messages, 0);
 }
 
 /// [MQTT-3.2.2-4] [MQTT-3.2.2-5]
@@ -334,7 +334,7 @@ async fn the_same_filter_again_replaces_and_brings_retained_messages_again() {
             assert_eq!((text(&message).as_str(), message.delivery.qos()), ("live", qos));
             peer.hears_nothing().await;
         }
-        assert_eq!(server.stats().subscriptions, 1);
+        assert_eq!(server.metrics().subscriptions, 1);
         peer.goes().await;
     }
 }
@@ -369,11 +369,11 @@ async fn unsubscribing_compares_texts_and_is_always_answered() {
         let mut peer = subscriber(&server, of_version(version, "a", true), &filters, QoS::AtLeastOnce).await;
         for other in ["+/b", "A/b", "a", "a/b/", "#", "e\u{301}"] {
             peer.unsubscribe(&[other]).await;
-            assert_eq!(server.stats().subscriptions, 4, "{other}");
+            assert_eq!(server.metrics().subscriptions, 4, "{other}");
         }
         for (number, filter) in (1..).zip(filters) {
             peer.unsubscribe(&[filter]).await;
-            assert_eq!(server.stats().subscriptions, 4 - number, "{filter}");
+            assert_eq!(server.metrics().subscriptions, 4 - number, "{filter}");
         }
     }
 }

@@ -30,7 +30,7 @@ async fn a_connect_with_another_protocol_name_is_not_taken() {
         assert_eq!(peer.connack().await.reason, ReasonCode::UnsupportedProtocolVersion, "{name}");
         peer.hears_the_end().await;
     }
-    assert_eq!(server.stats().sessions, 0);
+    assert_eq!(server.metrics().sessions, 0);
 }
 
 /// [MQTT-3.1.4-2] [MQTT-3.1.4-6] [MQTT-3.2.2-6] [MQTT-3.2.2-7]
@@ -176,7 +176,7 @@ async fn a_will_has_the_properties_of_its_client_in_their_order() {
         assert_eq!((message.delivery.qos(), message.retain), (qos, false));
         assert_eq!(message.properties, sent);
     }
-    assert_eq!(server.stats().retained_messages, 0);
+    assert_eq!(server.metrics().retained_messages, 0);
 }
 
 // ---- properties of messages ----
@@ -239,7 +239,7 @@ async fn a_message_expires_behind_an_exhausted_window() {
     let kept = peer.message().await;
     assert_eq!((text(&kept).as_str(), kept.properties.message_expiry_interval), ("kept", Some(12)));
     peer.hears_nothing().await;
-    assert_eq!(server.stats().messages_expired, 1);
+    assert_eq!(server.metrics().messages_expired, 1);
 }
 
 // ---- retained messages and subscriptions ----
@@ -358,7 +358,7 @@ async fn what_is_too_large_is_counted_and_takes_no_room_in_the_window() {
     let Packet::PubRel(release) = peer.receive().await else { panic!("expected PUBREL") };
     peer.ack(Packet::PubComp, release.packet_id.get(), ReasonCode::Success).await;
     peer.ping().await;
-    assert_eq!(server.stats().messages_dropped, 6);
+    assert_eq!(server.metrics().dropped.total(), 6);
     peer.vanishes().await;
     // So it is with what waits and with what was in flight if the next connection takes less.
     for size in [50, 80, 20] {
@@ -371,7 +371,7 @@ async fn what_is_too_large_is_counted_and_takes_no_room_in_the_window() {
     let mut peer = connected(&server, connect).await;
     assert_eq!(peer.text().await.len(), 20);
     peer.hears_nothing().await;
-    assert_eq!(server.stats().messages_dropped, 8);
+    assert_eq!(server.metrics().dropped.total(), 8);
 }
 
 /// [MQTT-3.1.2-27]

@@ -61,7 +61,7 @@ async fn a_violation_is_told_before_the_connection_is_closed() {
         peer.send_bytes(frame).await;
         peer.is_disconnected(reason).await;
     }
-    assert_eq!(server.stats().violations, 36);
+    assert_eq!(server.metrics().violations, 36);
 }
 
 /// [MQTT-3.14.0-1]
@@ -105,7 +105,7 @@ async fn filters_of_one_packet_count_one_after_the_other() {
     let reasons = peer.unsubscribe(&["t", "$share/h/t", "t", "$share/g/t", "a/b/c/d"]).await;
     assert_eq!(reasons, [done, none, none, done, none]);
     peer.hears_nothing().await;
-    assert_eq!(server.stats().subscriptions, 0);
+    assert_eq!(server.metrics().subscriptions, 0);
 }
 
 /// [MQTT-4.1.0-1] [MQTT-4.1.0-2]
@@ -124,7 +124,7 @@ async fn the_expiry_of_a_session_counts_from_the_end_of_its_connection() {
         assert_eq!(peer.text().await, "2");
         peer.vanishes().await;
         seconds_pass(1).await;
-        assert_eq!((server.stats().sessions, server.stats().subscriptions), (1, 0));
+        assert_eq!((server.metrics().sessions, server.metrics().subscriptions), (1, 0));
     }
 }
 
@@ -158,7 +158,7 @@ async fn the_flow_of_a_message_that_has_expired_is_completed() {
     peer.ack(Packet::PubComp, to_peer.get(), ReasonCode::Success).await;
     peer.hears_nothing().await;
     connected(&server, lasting("away", 100)).await.hears_nothing().await;
-    assert_eq!(server.stats().messages_expired, 1);
+    assert_eq!(server.metrics().messages_expired, 1);
 }
 
 /// Section 4.3, and [MQTT-4.3.2-3] [MQTT-4.3.3-3]: such an acknowledgement is none.

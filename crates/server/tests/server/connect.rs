@@ -9,8 +9,8 @@ use gantline_server::{QoS, ReasonCode, ServerOptions};
 use tokio::time::Instant;
 
 use crate::peer::{
-    ALL_QOS, answered, clean, client, connected, encoded, goodbye, of_version, server, server_with, stranger,
-    will,
+    ALL_QOS, answered, clean, client, connected, encoded, goodbye, of_version, seconds_pass, server,
+    server_with, settle, stranger, will,
 };
 
 #[tokio::test(start_paused = true)]
@@ -25,7 +25,7 @@ async fn every_version_is_let_in() {
             answered(&server, of_version(version, "a", true)).await.0.goes().await;
         }
     }
-    assert_eq!((server.stats().connected, server.stats().violations), (12, 0));
+    assert_eq!((server.metrics().connected, server.metrics().violations), (12, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +195,7 @@ async fn the_first_packet_has_to_be_connect() {
     let mut peer = stranger(&server);
     peer.send_bytes(&b"GET / HTTP/1.1\r\n".repeat(10)).await;
     peer.hears_the_end().await;
-    assert_eq!(server.stats().violations, 2);
+    assert_eq!(server.metrics().violations, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +235,7 @@ async fn a_connection_that_does_not_send_connect_is_closed_in_time() {
         peer.hears_the_end().await;
         assert_eq!(began.elapsed().as_secs(), 3, "{sent}");
     }
-    assert_eq!(server.stats().connections, 0);
+    assert_eq!(server.metrics().connections, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,9 +265,9 @@ async fn a_connection_too_many_is_refused_and_room_comes_back() {
         assert_eq!(connack.reason, reason);
         peer.hears_the_end().await;
     }
-    assert_eq!(server.stats().refused, 3);
+    assert_eq!(server.metrics().refused, 3);
     one.goes().await;
-    crate::peer::settle().await;
+    settle().await;
     client(&server, "3").await;
 }
 
@@ -275,11 +275,11 @@ async fn a_connection_too_many_is_refused_and_room_comes_back() {
 async fn strangers_far_too_many_are_closed_without_a_word() {
     let server = server_with(ServerOptions::default().max_connections(1)).await;
     let strangers: Vec<_> = (0..100).map(|_| stranger(&server)).collect();
-    crate::peer::settle().await;
-    assert_eq!(server.stats().connections, 65);
+    settle().await;
+    assert_eq!(server.metrics().connections, 65);
     drop(strangers);
-    crate::peer::settle().await;
-    assert_eq!(server.stats().connections, 0);
+    settle().await;
+    assert_eq!(server.metrics().connections, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,7 +302,7 @@ async fn packets_that_only_a_server_sends_end_the_connection() {
         peer.send_bytes(bytes).await;
         peer.is_disconnected(ReasonCode::ProtocolError).await;
     }
-    assert_eq!(server.stats().violations, 5);
+    assert_eq!(server.metrics().violations, 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,7 +352,7 @@ async fn who_leaves_in_the_same_breath_is_answered_first() {
             peer.vanishes().await;
         }
     }
-    assert_eq!((server.stats().connected, server.stats().connections), (6, 0));
+    assert_eq!((server.metrics().connected, server.metrics().connections), (6, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -364,8 +364,31 @@ async fn who_leaves_and_stays_is_closed_in_time() {
     peer.connack().await;
     peer.hears_the_end().await;
     let start = Instant::now();
-    while server.stats().connections > 0 {
+    while server.metrics().connections > 0 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_connect_and_nothing_more_is_answered() {
+    let server = server().await;
+    let mut peer = stranger(&server);
+    peer.send(Packet::Connect(Box::new(clean("a")))).await;
+    peer.falls_silent().await;
+    assert_eq!(peer.connack().await.reason, ReasonCode::Success);
+    peer.hears_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_waits_for_who_goes_on_sending_garbage() {
+    let server = server().await;
+    let mut peer = client(&server, "a").await;
+    // A remaining length that does not end: where the next packet begins will never be known.
+    peer.send_bytes(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]).await;
+    peer.is_disconnected(ReasonCode::MalformedPacket).await;
+    settle().await;
+    assert!(peer.is_read().await, "a socket that is closed while something is unread takes the goodbye back");
+    seconds_pass(2).await;
+    assert!(!peer.is_read().await, "not for ever");
 }

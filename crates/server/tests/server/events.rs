@@ -3,11 +3,13 @@
 use gantline_protocol::packet::Connect;
 use gantline_protocol::{SubscriptionOptions, TopicFilter};
 use gantline_server::{
-    ConnectionRequest, DisconnectCause, QoS, ReasonCode, Server, ServerEvent, ServerEvents, ServerOptions,
-    Verdict,
+    ConnectionRequest, DisconnectCause, Message, MessageEvent, MessageEvents, QoS, ReasonCode, Server,
+    ServerEvent, ServerEvents, ServerOptions, Verdict,
 };
 
-use crate::peer::{answered, clean, client, connected, lasting, server, settle, stranger};
+use crate::peer::{
+    ALL_QOS, answered, clean, client, connected, lasting, server, server_with, settle, stranger, subscriber,
+};
 
 /// The next event as a short text.
 async fn told(events: &mut ServerEvents) -> String {
@@ -23,6 +25,10 @@ async fn told(events: &mut ServerEvents) -> String {
             format!("{client_id} subscribed {filter} {:?}", options.maximum_qos)
         }
         Some(ServerEvent::Unsubscribed { client_id, filter }) => format!("{client_id} unsubscribed {filter}"),
+        Some(ServerEvent::SessionStarted { client_id }) => format!("{client_id} began"),
+        Some(ServerEvent::Dropped { client_id, messages, cause }) => {
+            format!("{client_id} lost {messages}: {cause:?}")
+        }
         Some(ServerEvent::SessionEnded { client_id }) => format!("{client_id} ended"),
         Some(ServerEvent::Stopped) => "stopped".into(),
         Some(ServerEvent::Missed(count)) => format!("missed {count}"),
@@ -55,6 +61,7 @@ async fn a_listener_is_told_of_clients_and_sessions_in_order() {
     settle().await;
     server.shutdown(std::time::Duration::from_secs(1)).await;
     for expected in [
+        "a began",
         "a came new",
         "a subscribed x AtLeastOnce",
         "a subscribed y/# ExactlyOnce",
@@ -85,9 +92,11 @@ async fn the_cause_of_an_end_is_told() {
     settle().await;
     drop((bad, kicked));
     for expected in [
+        "bad began",
         "bad came new",
         "bad went: violated",
         "bad ended",
+        "kicked began",
         "kicked came new",
         "kicked went: Kicked(QuotaExceeded)",
         "kicked ended",
@@ -136,4 +145,83 @@ async fn a_listener_that_is_too_slow_is_told_how_much_it_missed() {
     }
     assert_eq!(told(&mut events).await, "missed 76");
     assert_eq!(told(&mut events).await, "a subscribed x AtMostOnce");
+}
+
+/// The next event about a message as a short text.
+async fn told_of_messages(events: &mut MessageEvents) -> String {
+    match events.next().await {
+        Some(MessageEvent::Received { client_id, message }) => {
+            format!("{client_id} sent {} {}", message.topic(), message.payload_str().unwrap())
+        }
+        Some(MessageEvent::NotConsumed { client_id, message }) => {
+            format!("nobody wants {} of {:?}", message.topic(), client_id.as_ref().map(|id| id.as_str()))
+        }
+        Some(MessageEvent::Delivered { client_id, qos, reason, .. }) => {
+            format!("{client_id} got {qos:?} {reason:?}")
+        }
+        Some(MessageEvent::RetainedChanged { client_id, topic, message }) => {
+            let value = message.map(|message| message.payload_str().unwrap().to_owned());
+            format!("{topic} is {value:?} by {:?}", client_id.as_ref().map(|id| id.as_str()))
+        }
+        Some(MessageEvent::Stopped) => "stopped".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_is_told_what_becomes_of_messages() {
+    let server = server().await;
+    let mut events = server.message_events();
+    let mut receiver = subscriber(&server, clean("receiver"), &["t"], QoS::ExactlyOnce).await;
+    let mut sender = client(&server, "sender").await;
+    for (qos, payload) in ALL_QOS.into_iter().zip(["0", "1", "2"]) {
+        sender.publish("t", payload, qos).await;
+        receiver.message().await;
+        if qos == QoS::ExactlyOnce {
+            receiver.complete_last().await;
+        }
+        receiver.ping().await;
+    }
+    sender.publish_retained("r", "kept", QoS::AtLeastOnce).await;
+    sender.publish_retained("r", "", QoS::AtLeastOnce).await;
+    server.publish(Message::new("r", "ours").unwrap().retain(true)).await.unwrap();
+    server.set_retained(&Message::new("q", "quiet").unwrap()).unwrap();
+    server.clear_retained(&TopicFilter::new("q").unwrap());
+    server.shutdown(std::time::Duration::from_secs(1)).await;
+    for expected in [
+        "sender sent t 0",
+        "sender sent t 1",
+        "receiver got AtLeastOnce Success",
+        "sender sent t 2",
+        "receiver got ExactlyOnce Success",
+        "sender sent r kept",
+        "r is Some(\"kept\") by Some(\"sender\")",
+        "nobody wants r of Some(\"sender\")",
+        "sender sent r ",
+        "r is None by Some(\"sender\")",
+        "nobody wants r of Some(\"sender\")",
+        "r is Some(\"ours\") by None",
+        "nobody wants r of None",
+        "q is Some(\"quiet\") by None",
+        "q is None by None",
+        "stopped",
+        "None",
+    ] {
+        assert_eq!(told_of_messages(&mut events).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_with_its_cause() {
+    let server = server_with(ServerOptions::default().max_parked_messages(1).max_topic_levels(1)).await;
+    subscriber(&server, lasting("away", 60), &["t"], QoS::AtLeastOnce).await.vanishes().await;
+    let mut sender = client(&server, "sender").await;
+    let mut events = server.events();
+    sender.publish("t", "1", QoS::AtLeastOnce).await;
+    sender.publish("t", "2", QoS::AtLeastOnce).await;
+    sender.publish("a/b", "", QoS::AtLeastOnce).await;
+    server.clear_queue("away");
+    for expected in ["away lost 1: QueueFull", "sender lost 1: TopicRefused", "away lost 1: QueueCleared"] {
+        assert_eq!(told(&mut events).await, expected);
+    }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use gantline_protocol::packet::{Packet, SubscribeFilter};
 use gantline_protocol::{PacketType, ProtocolVersion, SubscriptionOptions};
 use gantline_server::{
-    Access, Action, Decision, DeliveryAttempt, Message, Outcome, PacketDirection, PacketView, Permission,
-    PublishAttempt, PublishError, QoS, ReasonCode, RunningServer, Sender, Server, ServerOptions,
-    SubscribeAttempt, TopicFilter, UnsubscribeAttempt,
+    Access, Action, ConnectionRequest, Decision, DeliveryAttempt, Message, Outcome, PacketDirection,
+    PacketView, Permission, PublishAttempt, PublishError, QoS, ReasonCode, RunningServer, Sender, Server,
+    ServerOptions, SubscribeAttempt, TopicFilter, UnsubscribeAttempt, Verdict,
 };
 
 use crate::peer::{
@@ -70,7 +70,7 @@ async fn a_publish_hook_forwards_replaces_drops_and_refuses() {
         }
     }
     receiver.ping().await;
-    assert_eq!(server.stats().messages_intercepted, 27);
+    assert_eq!(server.metrics().messages_intercepted, 27);
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ async fn a_hook_ends_connections_when_it_wants_to_and_when_it_panics() {
         publisher.send(Packet::Publish(Box::new(publish))).await;
         publisher.is_disconnected(reason).await;
     }
-    assert_eq!(server.stats().hook_panics, 3);
+    assert_eq!(server.metrics().hook_panics, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ async fn a_hook_that_never_decides_ends_at_its_time_out() {
     let mut publisher = client(&server, "publisher").await;
     assert_eq!(publisher.publish("stuck/a", "x", QoS::AtLeastOnce).await, ReasonCode::UnspecifiedError);
     assert_eq!(publisher.publish("a", "x", QoS::AtLeastOnce).await, ReasonCode::NoMatchingSubscribers);
-    assert_eq!(server.stats().hook_timeouts, 1);
+    assert_eq!(server.metrics().hook_timeouts, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -443,7 +443,7 @@ async fn what_is_not_permitted_is_refused() {
     connect.will = will("a", "not permitted", 0);
     connected(&server, connect).await.vanishes().await;
     subscriber.hears_nothing().await;
-    assert_eq!(server.stats().messages_intercepted, 3);
+    assert_eq!(server.metrics().messages_intercepted, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -525,7 +525,39 @@ async fn a_session_is_resumed_without_what_is_no_longer_permitted() {
     publish("a").await;
     publish("b").await;
     assert_eq!(client.text().await, "b");
-    assert_eq!(server.stats().messages_intercepted, 2);
+    assert_eq!(server.metrics().messages_intercepted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_see_what_the_validator_left_with_the_session() {
+    #[derive(Debug)]
+    struct Tenant(&'static str);
+    let server = build()
+        .validate_connections(|request: ConnectionRequest| async move {
+            request.items().insert(Tenant("acme"));
+            Verdict::accept()
+        })
+        .authorize(|access: &Access<'_>| {
+            let own = access.client().items().get::<Tenant>().is_some_and(|tenant| match access.action() {
+                Action::Publish { topic, .. } => topic.starts_with(tenant.0),
+                Action::Subscribe { filter } => filter.as_str().starts_with(tenant.0),
+                _ => false,
+            });
+            if own { Permission::Allow } else { Permission::Deny }
+        })
+        .start()
+        .await
+        .unwrap();
+    let mut client = connected(&server, lasting("c", 60)).await;
+    assert_eq!(client.subscribe("acme/#", QoS::AtLeastOnce).await, ReasonCode::GrantedQoS1);
+    assert_eq!(client.subscribe("other/#", QoS::AtLeastOnce).await, ReasonCode::NotAuthorized);
+    assert_eq!(client.publish("other/a", "x", QoS::AtLeastOnce).await, ReasonCode::NotAuthorized);
+    client.vanishes().await;
+    settle().await;
+    let (mut client, connack) = answered(&server, lasting("c", 60)).await;
+    assert!(connack.session_present);
+    assert_eq!(client.publish("acme/a", "x", QoS::AtLeastOnce).await, ReasonCode::Success);
+    assert_eq!(client.text().await, "x");
 }
 
 #[tokio::test(start_paused = true)]

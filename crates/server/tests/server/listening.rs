@@ -31,11 +31,11 @@ async fn behind_a_load_balancer_a_malformed_header_is_refused_and_counted() {
     assert_eq!(peer.introduce(clean("behind")).await.reason, ReasonCode::Success);
     let mut other = having_sent(direct, b"").await;
     assert_eq!(other.introduce(clean("direct")).await.reason, ReasonCode::Success);
-    assert_eq!(server.stats().violations, 0);
+    assert_eq!(server.metrics().violations, 0);
 
     let mut refused = having_sent(behind, b"PROXY TCP9 192.0.2.1 10.0.0.1 52311 1883\r\n").await;
     refused.hears_the_end().await;
-    assert_eq!(server.stats().violations, 1);
+    assert_eq!(server.metrics().violations, 1);
     drop((peer, other));
     server.shutdown(Duration::from_secs(5)).await;
 }

@@ -43,7 +43,7 @@ async fn the_application_publishes_retained_messages_that_expire() {
     let received = subscriber(&server, clean("a"), &["t"], QoS::AtMostOnce).await.message().await;
     assert!(received.retain && received.properties.message_expiry_interval < Some(9));
     seconds_pass(9).await;
-    assert_eq!(server.stats().retained_messages, 0);
+    assert_eq!(server.metrics().retained_messages, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,8 +114,8 @@ async fn a_subscription_ends_when_it_is_dropped() {
     assert_eq!(other.publish("t", "", QoS::AtLeastOnce).await, ReasonCode::Success);
     drop(subscription);
     assert_eq!(other.publish("t", "", QoS::AtLeastOnce).await, ReasonCode::NoMatchingSubscribers);
-    let stats = server.stats();
-    assert_eq!((stats.subscriptions, stats.sessions, stats.queued_bytes), (0, 1, 0));
+    let metrics = server.metrics();
+    assert_eq!((metrics.subscriptions, metrics.sessions, metrics.queued_bytes), (0, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn what_the_application_does_not_take_is_bounded() {
     for number in 0..30 {
         other.publish("t", &number.to_string(), QoS::AtLeastOnce).await;
     }
-    assert_eq!((subscription.dropped(), server.stats().messages_dropped), (20, 20));
+    assert_eq!((subscription.dropped(), server.metrics().dropped.total()), (20, 20));
     for number in 20..30 {
         assert_eq!(subscription.next().await.unwrap().payload_str(), Ok(number.to_string().as_str()));
     }
@@ -145,7 +145,7 @@ async fn a_message_expires_while_the_application_does_not_take_it() {
     assert_eq!(message.payload_str(), Ok("3"));
     assert!(message.properties().message_expiry_interval < Some(45));
     quiet(&mut subscription).await;
-    assert_eq!(server.stats().messages_expired, 2);
+    assert_eq!(server.metrics().messages_expired, 2);
 }
 
 #[tokio::test(start_paused = true)]

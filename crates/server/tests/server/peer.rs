@@ -220,6 +220,12 @@ impl Peer {
         text(&self.message().await)
     }
 
+    /// Completes the flow of the message with QoS 2 that came last.
+    pub(crate) async fn complete_last(&mut self) {
+        let Packet::PubRel(release) = self.expect(PacketType::PubRel).await else { unreachable!() };
+        self.ack(Packet::PubComp, release.packet_id.get(), ReasonCode::Success).await;
+    }
+
     /// The payloads of the next messages.
     pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
         let mut texts = Vec::new();
@@ -273,6 +279,16 @@ impl Peer {
             let Ok(written) = written.expect("the server reads") else { return };
             bytes = &bytes[written..];
         }
+    }
+
+    /// Whether the server still reads what is sent.
+    pub(crate) async fn is_read(&mut self) -> bool {
+        poll_fn(|cx| self.stream.poll_write(cx, &[0xFF])).await.is_ok()
+    }
+
+    /// Says that nothing more comes, and goes on listening.
+    pub(crate) async fn falls_silent(&mut self) {
+        poll_fn(|cx| self.stream.poll_shutdown(cx)).await.unwrap();
     }
 
     /// Publishes, completes the flow, and returns what the server said.

@@ -35,8 +35,11 @@ async fn every_qos_and_version_reaches_every_other() {
             receiver.goes().await;
         }
     }
-    let stats = server.stats();
-    assert_eq!((stats.messages_received, stats.messages_routed, stats.messages_dropped), (405, 405, 0));
+    let metrics = server.metrics();
+    assert_eq!(
+        (metrics.received.messages(), metrics.messages_routed, metrics.dropped.total()),
+        (405, 405, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +153,7 @@ async fn an_expiry_is_counted_down_and_ends_messages_that_wait() {
     let message = peer.message().await;
     assert_eq!((text(&message).as_str(), message.properties.message_expiry_interval), ("ever", None));
     peer.hears_nothing().await;
-    assert_eq!(server.stats().messages_expired, 1);
+    assert_eq!(server.metrics().messages_expired, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,7 +243,7 @@ async fn a_topic_with_too_many_levels_is_refused_and_the_connection_goes_on() {
     peer.publish("a/b/c/d", "", QoS::AtMostOnce).await;
     assert_eq!(peer.publish("a/b/c", "x", QoS::AtLeastOnce).await, ReasonCode::Success);
     assert_eq!(peer.text().await, "x");
-    assert_eq!(server.stats().messages_dropped, 3);
+    assert_eq!(server.metrics().dropped.total(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +269,7 @@ async fn a_packet_above_the_maximum_ends_the_connection() {
             peer.hears_the_end().await;
         }
     }
-    assert_eq!(server.stats().violations, 3);
+    assert_eq!(server.metrics().violations, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,7 +298,7 @@ async fn what_is_too_large_for_a_receiver_is_dropped_for_it_alone() {
             }
         }
     }
-    assert_eq!(server.stats().messages_dropped, 12);
+    assert_eq!(server.metrics().dropped.total(), 12);
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ async fn a_retained_message_comes_to_every_later_subscriber_with_retain_set() {
             }
         }
     }
-    assert_eq!(server.stats().retained_messages, 1);
+    assert_eq!(server.metrics().retained_messages, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,8 +48,8 @@ async fn an_empty_payload_clears_and_is_still_delivered() {
         assert_eq!((text(&message).as_str(), message.retain), (payload, false));
     }
     subscriber(&server, clean("late"), &["#"], QoS::AtMostOnce).await.hears_nothing().await;
-    let stats = server.stats();
-    assert_eq!((stats.retained_messages, stats.retained_bytes), (0, 0));
+    let metrics = server.metrics();
+    assert_eq!((metrics.retained_messages, metrics.retained_bytes), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,8 +86,8 @@ async fn expiry_is_counted_down_and_ends_the_message() {
     seconds_pass(7).await;
     let mut peer = subscriber(&server, clean("a"), &["t"], QoS::AtMostOnce).await;
     peer.hears_nothing().await;
-    let stats = server.stats();
-    assert_eq!((stats.retained_messages, stats.retained_bytes, stats.messages_expired), (0, 0, 1));
+    let metrics = server.metrics();
+    assert_eq!((metrics.retained_messages, metrics.retained_bytes, metrics.messages_expired), (0, 0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn many_retained_messages_come_through_a_small_window() {
     for number in 0..2_000 {
         other.publish_retained(&format!("t/{number}"), &number.to_string(), QoS::AtLeastOnce).await;
     }
-    assert_eq!(server.stats().retained_messages, 2_000);
+    assert_eq!(server.metrics().retained_messages, 2_000);
     for window in [1, 3, 65_535] {
         for qos in ALL_QOS {
             let mut connect = clean("a");
@@ -127,7 +127,7 @@ async fn many_retained_messages_come_through_a_small_window() {
             peer.vanishes().await;
         }
     }
-    assert_eq!(server.stats().messages_dropped, 0);
+    assert_eq!(server.metrics().dropped.total(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +268,7 @@ async fn large_retained_messages_come_whole_and_those_too_large_for_the_client_d
         assert_eq!(peer.text().await.len(), size);
     }
     peer.hears_nothing().await;
-    assert_eq!(server.stats().messages_dropped, 2);
+    assert_eq!(server.metrics().dropped.total(), 2);
 }
 
 #[tokio::test(start_paused = true)]

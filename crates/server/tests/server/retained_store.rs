@@ -130,7 +130,7 @@ async fn the_store_is_told_the_last_value_of_each_topic() {
     peer.ping().await;
     saved().await;
     assert_eq!(store.batches(), ["a=9 b=9", "-a"]);
-    assert_eq!(server.stats().retained_unsaved, 0);
+    assert_eq!(server.metrics().retained_unsaved, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,15 +228,15 @@ async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
             keep(&server, &format!("t/{}", number % 10), &number.to_string()).await;
         }
         seconds_pass(3_600).await;
-        let stats = server.stats();
+        let metrics = server.metrics();
         // It is left alone for 30 s in the end.
         let attempts = store.0.attempts.load(Ordering::Relaxed);
         assert!(attempts > 100 && attempts < 140, "{attempts}");
-        assert_eq!((stats.retained_unsaved, stats.retained_store_failures), (10, u64::from(attempts)));
+        assert_eq!((metrics.retained_unsaved, metrics.retained_store_failures), (10, u64::from(attempts)));
         keep(&server, "t/0", "last").await;
         spoilt.store(false, Ordering::Relaxed);
         seconds_pass(31).await;
-        assert_eq!(server.stats().retained_unsaved, 0);
+        assert_eq!(server.metrics().retained_unsaved, 0);
         assert!(store.payloads().starts_with("t/0=last t/1=991 "), "{}", store.payloads());
         assert_eq!(store.batches().len(), 1);
     }
@@ -255,7 +255,7 @@ async fn nobody_waits_for_a_slow_store() {
         assert_eq!(peer.text().await, number.to_string());
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert!(server.stats().retained_unsaved <= 2);
+    assert!(server.metrics().retained_unsaved <= 2);
     seconds_pass(180).await;
     assert_eq!(store.payloads(), "t=199");
 }
@@ -301,7 +301,7 @@ async fn a_shutdown_tries_a_store_that_fails_until_its_time_is_over() {
             took >= Duration::from_secs(expected.0) && took < Duration::from_secs(expected.1),
             "{took:?}"
         );
-        assert_eq!((server.stats().retained_unsaved, store.payloads().as_str()), (expected.2, expected.3));
+        assert_eq!((server.metrics().retained_unsaved, store.payloads().as_str()), (expected.2, expected.3));
         assert_eq!(store.0.closed.load(Ordering::Relaxed), 1);
     }
 }
@@ -315,4 +315,40 @@ async fn a_server_that_is_dropped_saves_what_it_can() {
     saved().await;
     assert_eq!((store.payloads().as_str(), store.0.closed.load(Ordering::Relaxed)), ("a=1", 1));
     assert_eq!(Arc::strong_count(&store.0), 1, "its task has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_says_of_itself_is_not_for_the_store() {
+    let store = Store::default();
+    let old = RetainedMessage {
+        message: Message::new("$SYS/broker/uptime", "of another day").unwrap().retain(true),
+        expires: None,
+    };
+    store.0.messages.lock().insert(old.message.topic().to_string(), old);
+    let options = ServerOptions::default().sys_interval(Duration::from_secs(1));
+    let server = Server::new(options).retained_store(store.clone()).start().await.unwrap();
+    seconds_pass(5).await;
+    keep(&server, "mine", "1").await;
+    server.clear_retained(&TopicFilter::new("$SYS/broker/clients/#").unwrap());
+    seconds_pass(1).await;
+    let uptime = TopicName::new("$SYS/broker/uptime").unwrap();
+    assert_eq!(server.retained(&uptime).unwrap().payload_str().unwrap(), "6 seconds");
+    server.shutdown(DEADLINE).await;
+    assert_eq!(store.batches(), ["mine=1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_with_more_than_there_is_room_for_is_loaded_whole() {
+    let store = Store::default();
+    let server = store.server().await;
+    for topic in ["a", "b", "c"] {
+        keep(&server, topic, "x").await;
+    }
+    server.shutdown(DEADLINE).await;
+    let options = ServerOptions::default().max_retained_messages(2);
+    let server = Server::new(options).retained_store(store.clone()).start().await.unwrap();
+    assert_eq!(server.metrics().retained_messages, 3);
+    let more = |topic| server.set_retained(&Message::new(topic, "y").unwrap());
+    assert!(more("d").is_err());
+    assert!(more("a").is_ok(), "a topic that is there may be changed");
 }

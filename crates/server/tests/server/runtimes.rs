@@ -61,9 +61,9 @@ async fn crowd(server: RunningServer) {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(server.stats().messages_dropped, 0);
+    assert_eq!(server.metrics().dropped.total(), 0);
     server.shutdown(DEADLINE).await;
-    assert_eq!(server.stats().connections, 0);
+    assert_eq!(server.metrics().connections, 0);
 }
 
 fn tcp_server() -> Server {
@@ -176,7 +176,7 @@ async fn a_client_id_that_many_fight_for_has_one_connection_in_the_end() {
     assert_eq!(last.text().await, "x");
     drop(last);
     server.shutdown(DEADLINE).await;
-    assert_eq!(server.stats().connections, 0);
+    assert_eq!(server.metrics().connections, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

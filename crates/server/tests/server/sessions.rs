@@ -29,7 +29,7 @@ async fn a_session_is_there_until_a_clean_start() {
         peer.goes().await;
         answered(&server, of_version(version, "a", true)).await.0.goes().await;
     }
-    assert_eq!((server.stats().sessions, server.stats().subscriptions), (0, 0));
+    assert_eq!((server.metrics().sessions, server.metrics().subscriptions), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn a_clean_start_forgets_subscriptions_and_what_waited() {
     let mut peer = connected(&server, Connect { clean_start: true, ..lasting("a", 100) }).await;
     assert_eq!(other.publish("t", "2", QoS::AtLeastOnce).await, ReasonCode::NoMatchingSubscribers);
     peer.hears_nothing().await;
-    assert_eq!(server.stats().subscriptions, 0);
+    assert_eq!(server.metrics().subscriptions, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,9 +58,9 @@ async fn a_session_ends_after_its_expiry_and_not_before() {
         .await
         .vanishes()
         .await;
-    assert_eq!((server.stats().sessions, server.stats().subscriptions), (1, 3));
+    assert_eq!((server.metrics().sessions, server.metrics().subscriptions), (1, 3));
     seconds_pass(10).await;
-    assert_eq!((server.stats().sessions, server.stats().subscriptions), (0, 0));
+    assert_eq!((server.metrics().sessions, server.metrics().subscriptions), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn a_subscription_survives_and_carries_qos_0_again_after_the_return() {
         assert_eq!(peer.text().await, "1", "{version}");
         connected(&server, of_version(version, "a", true)).await.goes().await;
     }
-    assert_eq!(server.stats().messages_dropped, 0);
+    assert_eq!(server.metrics().dropped.total(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +273,7 @@ async fn what_waits_for_a_client_that_is_away_is_bounded() {
     for number in 1..=25 {
         other.publish("t", &number.to_string(), QoS::AtLeastOnce).await;
     }
-    assert_eq!(server.stats().messages_dropped, 15);
+    assert_eq!(server.metrics().dropped.total(), 15);
     let mut peer = connected(&server, lasting("a", 100)).await;
     assert_eq!(peer.text().await, "0");
     for number in 16..=25 {
@@ -292,13 +292,13 @@ async fn many_clients_come_and_go_and_leave_nothing() {
             let connect = if round == 1 { lasting(&id, 5) } else { clean(&id) };
             peers.push(subscriber(&server, connect, &["a/#", "$share/g/b", &id], QoS::AtLeastOnce).await);
         }
-        assert_eq!((server.stats().sessions, server.stats().subscriptions), (50, 150));
+        assert_eq!((server.metrics().sessions, server.metrics().subscriptions), (50, 150));
         drop(peers);
         settle().await;
         seconds_pass(6).await;
-        let stats = server.stats();
+        let metrics = server.metrics();
         assert_eq!(
-            (stats.sessions, stats.subscriptions, stats.connections, stats.queued_bytes),
+            (metrics.sessions, metrics.subscriptions, metrics.connections, metrics.queued_bytes),
             (0, 0, 0, 0)
         );
     }

@@ -347,5 +347,5 @@ async fn a_member_that_was_waited_for_in_vain_comes_last() {
         other.publish("t/u", &number.to_string(), QoS::AtLeastOnce).await;
     }
     fast.texts(90).await;
-    assert_eq!(server.stats().messages_dropped, 0);
+    assert_eq!(server.metrics().dropped.total(), 0);
 }

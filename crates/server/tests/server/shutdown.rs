@@ -49,7 +49,7 @@ async fn clients_are_told_and_all_tasks_end() {
     drop(peers);
     stopping.await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
-    assert_eq!(server.stats().connections, 0);
+    assert_eq!(server.metrics().connections, 0);
     // Again, and there is nothing to wait for.
     server.shutdown(DEADLINE).await;
     stranger(&server).hears_the_end().await;
@@ -83,7 +83,7 @@ async fn a_client_that_does_not_read_is_cut_off_at_the_deadline() {
     server.shutdown(DEADLINE).await;
     let elapsed = began.elapsed();
     assert!(elapsed >= DEADLINE && elapsed <= DEADLINE + Duration::from_millis(1_100), "{elapsed:?}");
-    assert_eq!(server.stats().connections, 0);
+    assert_eq!(server.metrics().connections, 0);
     drop(peer);
 }
 
@@ -149,8 +149,8 @@ async fn nor_are_those_of_clients_that_are_cut_off() {
     let peer = subscriber(&server, connect, &["t"], QoS::AtMostOnce).await;
     flood(&server).await;
     server.shutdown(DEADLINE).await;
-    let stats = server.stats();
-    assert_eq!((stats.connections, stats.retained_messages), (0, 0));
+    let metrics = server.metrics();
+    assert_eq!((metrics.connections, metrics.retained_messages), (0, 0));
     drop(peer);
 }
 

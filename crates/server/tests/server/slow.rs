@@ -151,7 +151,7 @@ async fn the_oldest_makes_room_by_default() {
     let server = server_with(ServerOptions::default().max_queued_messages(10)).await;
     let mut other = client(&server, "b").await;
     let (mut peer, id) = stuck(&server, &mut other, 25).await;
-    assert_eq!(server.stats().messages_dropped, 15);
+    assert_eq!(server.metrics().dropped.total(), 15);
     peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
     assert_eq!(peer.texts(10).await, (15..25).map(|number| number.to_string()).collect::<Vec<_>>());
     peer.hears_nothing().await;
@@ -163,7 +163,7 @@ async fn the_newest_is_dropped_if_that_is_the_policy() {
     let server = server_with(options).await;
     let mut other = client(&server, "b").await;
     let (mut peer, id) = stuck(&server, &mut other, 25).await;
-    assert_eq!(server.stats().messages_dropped, 15);
+    assert_eq!(server.metrics().dropped.total(), 15);
     peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
     assert_eq!(peer.texts(10).await, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
     peer.hears_nothing().await;
@@ -175,10 +175,10 @@ async fn the_client_is_disconnected_if_that_is_the_policy() {
     let server = server_with(options).await;
     let mut other = client(&server, "b").await;
     let (mut peer, _) = stuck(&server, &mut other, 10).await;
-    assert_eq!(server.stats().messages_dropped, 0);
+    assert_eq!(server.metrics().dropped.total(), 0);
     peer.hears_nothing().await;
     other.publish("t", "too many", QoS::AtLeastOnce).await;
-    assert_eq!(server.stats().messages_dropped, 1);
+    assert_eq!(server.metrics().dropped.total(), 1);
     peer.is_disconnected(ReasonCode::QuotaExceeded).await;
     // The next connection of the client begins anew.
     client(&server, "stuck").await.hears_nothing().await;
@@ -192,7 +192,7 @@ async fn bytes_are_bounded_too_and_one_message_always_has_room() {
     for size in [3_000, 3_000, 3_000, 3_000, 50_000] {
         other.publish("t", &"x".repeat(size), QoS::AtLeastOnce).await;
     }
-    assert_eq!(server.stats().messages_dropped, 4);
+    assert_eq!(server.metrics().dropped.total(), 4);
     peer.ack(Packet::PubAck, id, ReasonCode::Success).await;
     assert_eq!(peer.text().await.len(), 50_000);
 }
@@ -206,7 +206,7 @@ async fn qos_0_for_a_client_that_does_not_read_is_bounded_and_counted() {
         other.publish("t", &format!("{number:04000}"), QoS::AtMostOnce).await;
     }
     other.ping().await;
-    let dropped = server.stats().messages_dropped;
+    let dropped = server.metrics().dropped.total();
     assert!(dropped > 700, "{dropped}");
     let mut last = None;
     for _ in 0..1_000 - dropped {
@@ -216,7 +216,7 @@ async fn qos_0_for_a_client_that_does_not_read_is_bounded_and_counted() {
     }
     assert_eq!(last, Some(999));
     peer.hears_nothing().await;
-    assert_eq!(server.stats().queued_bytes, 0);
+    assert_eq!(server.metrics().queued_bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,6 +237,24 @@ async fn one_frozen_client_delays_nobody_for_more_than_50_ms() {
     }
     // Once each at most, and behind the first nobody is waited for.
     assert!(began.elapsed() <= Duration::from_millis(160), "{:?}", began.elapsed());
+    let metrics = server.metrics();
+    assert!(metrics.quarantines == 1 && (1..=3).contains(&metrics.holds), "{metrics:?}");
+    drop(frozen);
+}
+
+/// Its socket is full long before its mailbox is half full, so there is nothing to wait for any more.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_client_whose_socket_took_nothing_for_long() {
+    let server = server_with(ServerOptions::default().max_queued_messages(40)).await;
+    let frozen = subscriber(&server, clean("frozen"), &["t"], QoS::AtLeastOnce).await;
+    let mut other = client(&server, "b").await;
+    for number in 0..500 {
+        let before = Instant::now();
+        other.publish("t", &format!("{number:04000}"), QoS::AtLeastOnce).await;
+        assert_eq!(before.elapsed(), Duration::ZERO, "{number}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(server.metrics().dropped.total() > 0, "{:?}", server.metrics());
     drop(frozen);
 }
 
@@ -267,7 +285,9 @@ async fn a_publisher_is_held_back_while_its_receiver_works_off_a_burst() {
         assert_eq!(slow.text().await, number.to_string());
     }
     publisher.await.unwrap();
-    assert_eq!(server.stats().messages_dropped, 0);
+    let metrics = server.metrics();
+    assert_eq!((metrics.dropped.total(), metrics.quarantines), (0, 0));
+    assert!(metrics.holds > 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,11 +303,11 @@ async fn the_budget_of_all_clients_bounds_them_together() {
     for _ in 0..20 {
         other.publish("t", &"x".repeat(2_000), QoS::AtLeastOnce).await;
     }
-    let stats = server.stats();
-    assert!(stats.queued_bytes <= 100_000 && stats.messages_dropped > 0, "{stats:?}");
+    let metrics = server.metrics();
+    assert!(metrics.queued_bytes <= 100_000 && metrics.dropped.total() > 0, "{metrics:?}");
     drop(peers);
     settle().await;
-    assert_eq!(server.stats().queued_bytes, 0);
+    assert_eq!(server.metrics().queued_bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,7 +321,7 @@ async fn a_client_that_does_not_read_is_given_up_if_it_is_silent_too() {
         other.publish("t", &"x".repeat(4_000), QoS::AtMostOnce).await;
     }
     seconds_pass(18).await;
-    assert_eq!(server.stats().connections, 1);
+    assert_eq!(server.metrics().connections, 1);
     drop(peer);
 }
 

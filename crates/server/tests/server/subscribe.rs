@@ -35,7 +35,7 @@ async fn every_filter_is_answered_in_its_place() {
             assert_eq!(reasons[1], refused(ReasonCode::TopicFilterInvalid));
             assert_eq!(reasons[3], refused(ReasonCode::TopicFilterInvalid));
         }
-        assert_eq!(server.stats().subscriptions, 3);
+        assert_eq!(server.metrics().subscriptions, 3);
         peer.goes().await;
     }
 }
@@ -153,7 +153,7 @@ async fn subscribing_again_replaces_the_options_without_a_gap() {
         assert_eq!(message.delivery.qos(), qos);
         assert_eq!(message.properties.subscription_identifiers, Vec::from_iter(identifier));
     }
-    assert_eq!(server.stats().subscriptions, 1);
+    assert_eq!(server.metrics().subscriptions, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +270,7 @@ async fn unsubscribing_is_answered_filter_by_filter_and_ends_delivery() {
         peer.unsubscribe(&["a"]).await;
         assert_eq!(other.publish("a", "", QoS::AtLeastOnce).await, ReasonCode::NoMatchingSubscribers);
         peer.hears_nothing().await;
-        assert_eq!(server.stats().subscriptions, 0);
+        assert_eq!(server.metrics().subscriptions, 0);
         peer.goes().await;
     }
 }
@@ -304,7 +304,7 @@ async fn a_packet_may_carry_many_filters() {
         assert_eq!(peer.text().await, number.to_string());
     }
     peer.goes().await;
-    assert_eq!(server.stats().subscriptions, 0);
+    assert_eq!(server.metrics().subscriptions, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,9 +68,9 @@ async fn a_connection_that_does_not_read_is_taken_over_at_once() {
     new.ping().await;
     assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
     // The old one is closed within the time that it has for its goodbye.
-    assert_eq!(server.stats().connections, 3);
+    assert_eq!(server.metrics().connections, 3);
     crate::peer::seconds_pass(5).await;
-    assert_eq!(server.stats().connections, 2);
+    assert_eq!(server.metrics().connections, 2);
     drop(old);
 }
 
@@ -100,7 +100,7 @@ async fn of_three_that_come_at_once_the_last_stays() {
         assert_eq!(alive, 1);
         drop((peers, holder));
         settle().await;
-        assert_eq!(server.stats().connections, 0);
+        assert_eq!(server.metrics().connections, 0);
     }
 }
 
@@ -135,7 +135,7 @@ async fn a_thousand_takeovers_in_a_row_leave_one_connection() {
         peer.is_disconnected(ReasonCode::SessionTakenOver).await;
     }
     settle().await;
-    assert_eq!((server.stats().connections, server.stats().sessions), (1, 1));
+    assert_eq!((server.metrics().connections, server.metrics().sessions), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,14 +59,14 @@ async fn a_thousand_half_open_handshakes_hold_nobody_up_and_end_in_time() {
     let mut peer = peer(&server, &ca).await;
     assert_eq!(peer.introduce(clean("friend")).await.reason, ReasonCode::Success);
     peer.ping().await;
-    assert_eq!(server.stats().connections, STRANGERS + 1, "nobody had to go for that");
+    assert_eq!(server.metrics().connections, STRANGERS + 1, "nobody had to go for that");
 
     for mut stranger in strangers {
         let end = timeout(Duration::from_secs(30), stranger.read(&mut [0])).await.expect("it ends by itself");
         assert!(matches!(end, Ok(0) | Err(_)), "nothing is said to it");
     }
     peer.ping().await;
-    assert_eq!(server.stats().connections, 1);
+    assert_eq!(server.metrics().connections, 1);
     server.shutdown(Duration::from_secs(5)).await;
 }
 
@@ -109,30 +109,41 @@ async fn tls_on_a_port_without_it_is_closed_and_counted() {
     let mut tcp = TcpStream::connect(("localhost", port(&server))).await.unwrap();
     tcp.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).await.unwrap();
     assert!(matches!(tcp.read(&mut [0]).await, Ok(0) | Err(_)));
-    assert_eq!(server.stats().violations, 1);
+    assert_eq!(server.metrics().violations, 1);
 }
 
-#[tokio::test]
-async fn who_leaves_in_the_same_breath_is_answered_and_tls_is_closed_in_its_own_words() {
+/// What the server answers to these bytes, over TLS; an end without close_notify is an error to rustls.
+async fn said_over_tls(server: &RunningServer, ca: &Authority, bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
     use gantline_transport::rustls::{ClientConnection, StreamOwned};
     use std::io::{Read, Write};
 
-    let ca = Authority::new("ca");
-    let server = Server::new(ServerOptions::default()).listen("mqtts://localhost:0").tls(options(&ca));
-    let server = server.start().await.unwrap();
     let config = TlsClientOptions::default().ca(Certificates::pem(ca.pem())).rustls_config().unwrap();
-    let port = port(&server);
-    let packets = [Packet::Connect(Box::new(clean("a"))), Packet::Disconnect(goodbye())];
-    let bytes = encoded(packets, ProtocolVersion::default());
+    let port = port(server);
     let conversation = tokio::task::spawn_blocking(move || {
         let tls = ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap();
         let mut stream = StreamOwned::new(tls, std::net::TcpStream::connect(("localhost", port)).unwrap());
-        stream.write_all(&bytes).unwrap();
+        stream.write_all(&bytes)?;
         let mut answer = Vec::new();
-        // An end without close_notify is an error to rustls.
         stream.read_to_end(&mut answer).map(|_| answer)
     });
-    let answer = timeout(Duration::from_secs(20), conversation).await.unwrap().unwrap().unwrap();
+    timeout(Duration::from_secs(20), conversation).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn tls_is_closed_in_its_own_words() {
+    let ca = Authority::new("ca");
+    let server = Server::new(ServerOptions::default()).listen("mqtts://localhost:0").tls(options(&ca));
+    let server = server.start().await.unwrap();
+    // Who leaves in the same breath is answered.
+    let packets = [Packet::Connect(Box::new(clean("a"))), Packet::Disconnect(goodbye())];
+    let answer = said_over_tls(&server, &ca, encoded(packets, ProtocolVersion::default())).await.unwrap();
     assert_eq!(answer[0], 0x20, "CONNACK: {answer:?}");
+    // Who does not speak MQTT is not, but hears that it is the server which closes.
+    let request = format!("GET / HTTP/1.1\r\nUser-Agent: {}\r\n\r\n", "x".repeat(80));
+    for garbage in [&[0xF0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF][..], &[0xC0, 0], request.as_bytes()] {
+        let answer = said_over_tls(&server, &ca, garbage.to_vec()).await;
+        assert!(answer.as_ref().is_ok_and(Vec::is_empty), "{garbage:?}: {answer:?}");
+    }
+    assert_eq!(server.metrics().violations, 3);
     server.shutdown(Duration::from_secs(5)).await;
 }

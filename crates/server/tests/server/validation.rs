@@ -68,7 +68,7 @@ async fn the_validator_decides_who_may_connect() {
         assert_eq!(answered(&server, refused).await.1.reason, ReasonCode::BadUserNameOrPassword);
     }
     assert_eq!(answered(&server, named("success")).await.1.reason, ReasonCode::NotAuthorized);
-    assert_eq!(server.stats().rejected, 4);
+    assert_eq!(server.metrics().rejected, 4);
 }
 
 #[tokio::test(start_paused = true)]

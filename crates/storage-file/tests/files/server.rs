@@ -57,7 +57,7 @@ async fn nothing_is_lost_by_a_shutdown_without_time() {
         keep(&first, &format!("t/{}", number % 5_000), &number.to_string()).await;
     }
     first.shutdown(Duration::ZERO).await;
-    assert_eq!((first.stats().retained_unsaved, first.stats().retained_store_failures), (0, 0));
+    assert_eq!((first.metrics().retained_unsaved, first.metrics().retained_store_failures), (0, 0));
     let second = server(&scratch).await;
     let found = messages(&second);
     assert_eq!(found.len(), 5_000);

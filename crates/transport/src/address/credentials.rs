@@ -1,7 +1,7 @@
 //! A user name and password as they stand in a URL.
 //!
-//! Relates to: [`Address`](crate::Address) and [`Proxy`](crate::Proxy), which have them. Leaves out: what MQTT makes of them;
-//! its passwords may be any bytes.
+//! Relates to: [`Address`](crate::Address) and [`Proxy`](crate::Proxy), which have them. Leaves out: what MQTT makes of
+//! them; its passwords may be any bytes.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -21,8 +21,8 @@ pub struct ReadTurn {
     pub frames: u32,
     /// Bytes that were read from the stream.
     pub bytes: usize,
-    /// Whether the next turn most likely has something to do without waiting: whole packets are left over, or the stream
-    /// gave as much as could be read at once.
+    /// Whether the next turn most likely has something to do without waiting: whole packets are left over, or the
+    /// stream gave as much as could be read at once.
     pub more: bool,
 }
 

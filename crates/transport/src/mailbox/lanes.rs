@@ -333,6 +333,7 @@ impl<C> Lanes<C> {
 
     fn take_once(&mut self, out: &mut Vec<u8>, taken: &mut Taken<C>) -> Ready {
         let before = self.once.load().bytes;
+        taken.finished = self.once.ready_messages();
         let (length, ready) = self.once.take_ready(out);
         let mut room = TAKE_BYTES.saturating_sub(length);
         while room > 0

@@ -122,6 +122,8 @@ pub struct Want {
 /// What the owner took. Reused from turn to turn; [`Mailbox::take`] appends to it.
 #[derive(Debug)]
 pub struct Taken<C> {
+    /// How many finished QoS 0 packets the last take of such put straight into the output.
+    pub finished: u32,
     /// QoS 0 messages to encode after the bytes that went straight to the output.
     pub late: Vec<Late>,
     /// QoS 1 and 2 messages to send.
@@ -132,7 +134,7 @@ pub struct Taken<C> {
 
 impl<C> Taken<C> {
     /// Nothing, and no memory.
-    pub const EMPTY: Self = Self { late: Vec::new(), queue: Vec::new(), control: Vec::new() };
+    pub const EMPTY: Self = Self { finished: 0, late: Vec::new(), queue: Vec::new(), control: Vec::new() };
 }
 
 impl<C> Default for Taken<C> {
@@ -181,8 +183,8 @@ impl<C> Mailbox<C> {
         Self { lanes: Mutex::new(Lanes::new(limits)), budget }
     }
 
-    /// Adds finished QoS 0 frames: `count` whole frames, one behind the other, made for the owner of this epoch. Another
-    /// owner may want another layout, so for it they do not exist.
+    /// Adds finished QoS 0 frames: `count` whole frames, one behind the other, made for the owner of this epoch.
+    /// Another owner may want another layout, so for it they do not exist.
     pub fn push_once(&self, epoch: u32, frames: &[u8], count: u32) -> Pushed {
         self.push_batch(epoch, frames, count, std::iter::empty())
     }
@@ -205,7 +207,8 @@ impl<C> Mailbox<C> {
         })
     }
 
-    /// Adds finished QoS 0 frames, as [`push_once`](Self::push_once) does, and messages with QoS 1 and 2 under one lock.
+    /// Adds finished QoS 0 frames, as [`push_once`](Self::push_once) does, and messages with QoS 1 and 2 under one
+    /// lock.
     pub fn push_batch(
         &self,
         epoch: u32,

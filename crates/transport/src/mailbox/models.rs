@@ -1,4 +1,5 @@
-//! Models of sleeping and waking: under every schedule that the checker tries, nothing waits for ever and nothing is lost.
+//! Models of sleeping and waking: under every schedule that the checker tries, nothing waits for ever and nothing is
+//! lost.
 //!
 //! A lost wake-up shows as a deadlock. The schedules come from fixed seeds, so a model passes always or never.
 

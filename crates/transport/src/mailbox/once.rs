@@ -125,6 +125,11 @@ impl Once {
         true
     }
 
+    /// How many finished frames there are that [`take_ready`](Self::take_ready) takes.
+    pub(super) fn ready_messages(&self) -> u32 {
+        self.load.messages - self.late_messages
+    }
+
     /// Takes all finished frames: by exchange if `out` is empty, else into what is returned.
     pub(super) fn take_ready(&mut self, out: &mut Vec<u8>) -> (usize, Ready) {
         let length = self.ready.len() - self.ready_start;

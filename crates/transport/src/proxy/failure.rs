@@ -1,7 +1,7 @@
 //! Why there is no tunnel through a proxy.
 //!
-//! Relates to: [`TransportError::Proxy`](crate::TransportError::Proxy), which adds proxy and server. Leaves out: what happens
-//! in the tunnel.
+//! Relates to: [`TransportError::Proxy`](crate::TransportError::Proxy), which adds proxy and server. Leaves out: what
+//! happens in the tunnel.
 
 use std::fmt;
 use std::io;
@@ -54,8 +54,8 @@ pub enum ProxyFailure {
     /// The SOCKS5 proxy refused, or did not reach the server.
     #[error("the proxy says: {0}")]
     Socks(SocksRefusal),
-    /// The HTTP proxy refused, or did not reach the server: 403 is most likely a rule of the proxy about hosts or ports, 502 to 504
-    /// a server that cannot be reached from there.
+    /// The HTTP proxy refused, or did not reach the server: 403 is most likely a rule of the proxy about hosts or
+    /// ports, 502 to 504 a server that cannot be reached from there.
     #[error("the proxy says: {status} {reason}")]
     Http {
         /// The status.

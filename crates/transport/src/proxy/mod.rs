@@ -1,8 +1,8 @@
 //! Proxies that a client connects through: SOCKS5 and HTTP CONNECT.
 //!
-//! A [`Proxy`] makes a tunnel to the server, over which everything else runs as over TCP: TLS and WebSocket speak to the
-//! server, not to the proxy. Relates to: [`DialOptions::proxy`](crate::DialOptions::proxy). Leaves out: proxies that are
-//! reached over TLS themselves, chains of proxies, and what the environment says about proxies.
+//! A [`Proxy`] makes a tunnel to the server, over which everything else runs as over TCP: TLS and WebSocket speak to
+//! the server, not to the proxy. Relates to: [`DialOptions::proxy`](crate::DialOptions::proxy). Leaves out: proxies
+//! that are reached over TLS themselves, chains of proxies, and what the environment says about proxies.
 
 mod failure;
 mod http;
@@ -15,8 +15,6 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 pub use self::failure::{ProxyFailure, SocksRefusal};
-#[cfg(feature = "websocket")]
-pub(crate) use self::http::push_base64;
 use crate::address::{
     Address, AddressError, AddressProblem, Authority, Credentials, Scheme, authority, has_bare_slash, masked,
 };
@@ -33,8 +31,8 @@ use crate::tcp::{self, DialError, TcpOptions};
 /// | `http://host:3128` | HTTP CONNECT, port 80 unless there is another one |
 /// | `socks5://user:password@host` | with a user name and password (RFC 1929; with HTTP, Basic) |
 ///
-/// The name of the server is always resolved by the proxy. `Display` and `Debug` do not show credentials, which go to the
-/// proxy as they are: nobody on the way to it should be able to listen.
+/// The name of the server is always resolved by the proxy. `Display` and `Debug` do not show credentials, which go to
+/// the proxy as they are: nobody on the way to it should be able to listen.
 ///
 /// ```
 /// use gantline_transport::{DialOptions, Proxy};

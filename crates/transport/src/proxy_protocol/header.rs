@@ -1,7 +1,7 @@
 //! The header of the PROXY protocol, read from a stream up to its last byte and no further.
 //!
-//! Relates to: the specification, `proxy-protocol.txt` of HAProxy, sections 2.1 (version 1) and 2.2 (version 2). Leaves out:
-//! the destination, and the checksum, which a receiver may disregard.
+//! Relates to: the specification, `proxy-protocol.txt` of HAProxy, sections 2.1 (version 1) and 2.2 (version 2). Leaves
+//! out: the destination, and the checksum, which a receiver may disregard.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

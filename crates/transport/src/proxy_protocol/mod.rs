@@ -1,9 +1,9 @@
 //! The PROXY protocol, versions 1 and 2: a load balancer in front of a listener says for whom it connects.
 //!
 //! A [`ProxyProtocol`] is the outermost layer of an accepted connection, below TLS. Relates to:
-//! [`BindOptions::proxy_protocol`](crate::BindOptions::proxy_protocol), which asks for it; `header.rs`, which reads. Leaves out:
-//! what else load balancers tell, such as TLS of their own (its lengths are checked, its contents are passed over), and
-//! sending such headers.
+//! [`BindOptions::proxy_protocol`](crate::BindOptions::proxy_protocol), which asks for it; `header.rs`, which reads.
+//! Leaves out: what else load balancers tell, such as TLS of their own (its lengths are checked, its contents are
+//! passed over), and sending such headers.
 
 mod header;
 mod network;
@@ -20,10 +20,10 @@ use crate::upgrade::HandshakeError;
 /// How a listener takes headers of the PROXY protocol: from which networks.
 ///
 /// A connection from one of them must begin with a header, version 1 or 2, and counts as one from the address in it; a
-/// header without an address (`UNKNOWN`, `LOCAL`, as in health checks) changes nothing. A connection from elsewhere is a direct one,
-/// whose address is its own; if it begins with a header all the same, it is refused. So nobody can claim an address who is
-/// not trusted, and clients that need no load balancer can use the same listener. Name the load balancers only: whoever is
-/// in these networks can claim any address.
+/// header without an address (`UNKNOWN`, `LOCAL`, as in health checks) changes nothing. A connection from elsewhere is
+/// a direct one, whose address is its own; if it begins with a header all the same, it is refused. So nobody can claim
+/// an address who is not trusted, and clients that need no load balancer can use the same listener. Name the load
+/// balancers only: whoever is in these networks can claim any address.
 #[derive(Clone, Debug)]
 pub struct ProxyProtocol {
     trusted: Arc<[Network]>,
@@ -64,7 +64,8 @@ async fn direct(stream: Stream) -> Result<Stream, HandshakeError> {
     Ok(stream)
 }
 
-/// What is wrong with the header of the PROXY protocol. The connection is closed without a word, as the protocol wants it.
+/// What is wrong with the header of the PROXY protocol. The connection is closed without a word, as the protocol wants
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyHeaderError {

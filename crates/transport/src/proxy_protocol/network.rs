@@ -29,9 +29,14 @@ pub struct NetworkError {
 }
 
 impl Network {
-    /// The addresses whose first `prefix` bits are those of `ip`; the other bits do not matter. `None` if the address has
-    /// fewer bits: 32 or 128.
+    /// The addresses whose first `prefix` bits are those of `ip`; the other bits do not matter. `None` if the address
+    /// has fewer bits: 32 or 128. A range of IPv4 addresses that is written as IPv6 (`::ffff:10.0.0.0/104`) is one of
+    /// IPv4.
     pub fn new(ip: IpAddr, prefix: u8) -> Option<Self> {
+        let (ip, prefix) = match (ip.to_canonical(), prefix) {
+            (v4 @ IpAddr::V4(_), 96..=128) if ip.is_ipv6() => (v4, prefix - 96),
+            _ => (ip, prefix),
+        };
         let first = match ip {
             IpAddr::V4(v4) => {
                 let mask = u32::MAX.checked_shl(32_u32.checked_sub(prefix.into())?).unwrap_or(0);
@@ -54,6 +59,7 @@ impl Network {
 impl From<IpAddr> for Network {
     /// This address alone.
     fn from(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
         Self { first: ip, prefix: if ip.is_ipv4() { 32 } else { 128 } }
     }
 }
@@ -100,6 +106,9 @@ mod tests {
             ("fd00::/8", &["fd12::1"], &["fe80::1", "10.0.0.1"]),
             ("::1", &["::1"], &["::2"]),
             ("::/0", &["2001:db8::1"], &["1.2.3.4"]),
+            ("::ffff:10.0.0.0/104", &["10.1.2.3", "::ffff:10.1.1.1"], &["11.0.0.1"]),
+            ("::ffff:127.0.0.1", &["127.0.0.1"], &["127.0.0.2"]),
+            ("::ffff:0:0/95", &["::fffe:1:1"], &["1.2.3.4"]),
         ] {
             let network = network(range);
             assert!(inside.iter().all(|ip| network.contains(ip.parse().unwrap())), "{range}");
@@ -117,5 +126,6 @@ mod tests {
         }
         assert_eq!(network("192.168.7.9/24").to_string(), "192.168.7.0/24");
         assert_eq!(network("::1").to_string(), "::1/128");
+        assert_eq!(network("::ffff:10.9.9.9/104").to_string(), "10.0.0.0/8");
     }
 }

@@ -1,8 +1,8 @@
 //! Attempts that race: the first one that succeeds wins, the others are dropped.
 //!
-//! This is "happy eyeballs" (RFC 8305) without sockets: an attempt that does not answer holds the next one up for a moment
-//! only, one that fails not at all. Relates to: `tcp.rs`, which races the addresses of a host. Leaves out: the order of the
-//! addresses but for [`interleaved`].
+//! This is "happy eyeballs" (RFC 8305) without sockets: an attempt that does not answer holds the next one up for a
+//! moment only, one that fails not at all. Relates to: `tcp.rs`, which races the addresses of a host. Leaves out: the
+//! order of the addresses but for [`interleaved`].
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Tries the candidates in their order: the next one as soon as one has failed, or when no answer came for `delay`; without
-/// a delay only one at a time. Returns the first success, or all failures in the order of the attempts. Dropped, it drops
-/// all attempts.
+/// Tries the candidates in their order: the next one as soon as one has failed, or when no answer came for `delay`;
+/// without a delay only one at a time. Returns the first success, or all failures in the order of the attempts.
+/// Dropped, it drops all attempts.
 pub(super) async fn race<C, T, E, F>(
     candidates: Vec<C>,
     delay: Option<Duration>,
@@ -23,6 +23,8 @@ pub(super) async fn race<C, T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
+    // A delay that never ends is none.
+    let delay = delay.filter(|delay| Instant::now().checked_add(*delay).is_some());
     let mut runners: Vec<Runner<C, E, F>> =
         candidates.into_iter().map(|candidate| Runner { candidate, state: State::Waiting }).collect();
     // It is set whenever an attempt begins.
@@ -182,6 +184,13 @@ mod tests {
         let outcome = run(DELAY, &[(9_000, Ok("dead")), (9_000, Ok("dead")), (10, Ok("third"))]).await;
         assert_eq!((outcome.result, outcome.took), (Ok("third"), 510));
         assert_eq!(outcome.began, [0, 250, 500]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_without_end_is_none() {
+        let outcome = run(Some(Duration::MAX), &[(9_000, Err("slow")), (0, Ok("second"))]).await;
+        assert_eq!((outcome.result, outcome.took), (Ok("second"), 9_000));
+        assert_eq!(outcome.began, [0, 9_000]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! A server's TLS, ready for use and replaceable while it is used.
 //!
-//! A [`TlsAcceptor`] is one `Arc` of a rustls configuration behind a lock that is held for a clone. A reload changes what
-//! later handshakes get; connections that are open, and handshakes that have begun, keep what they have. Relates to:
-//! [`Stream::handshake`](crate::Stream::handshake), which runs in the task of the connection; `watch.rs`, which tells whether files
-//! have changed.
+//! A [`TlsAcceptor`] is one `Arc` of a rustls configuration behind a lock that is held for a clone. A reload changes
+//! what later handshakes get; connections that are open, and handshakes that have begun, keep what they have. Relates
+//! to: [`Stream::handshake`](crate::Stream::handshake), which runs in the task of the connection; `watch.rs`, which
+//! tells whether files have changed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::provider::info_of;
 use super::watch::Contents;
 use super::{HTTP, TlsFailure, TlsOptionsError, TlsServerOptions};
 use crate::address::Scheme;
+use crate::linger::linger;
 use crate::peer::PeerInfo;
 use crate::stream::Stream;
 
@@ -71,8 +71,8 @@ impl TlsAcceptor {
         Ok(())
     }
 
-    /// Reads the files of the present options again, after their certificates were renewed, and uses what is in them from
-    /// now on. As [`reload`](Self::reload) otherwise.
+    /// Reads the files of the present options again, after their certificates were renewed, and uses what is in them
+    /// from now on. As [`reload`](Self::reload) otherwise.
     ///
     /// # Errors
     ///
@@ -84,8 +84,8 @@ impl TlsAcceptor {
     }
 
     /// Reads the files again whenever they have changed, as often as
-    /// [`watch_files`](TlsServerOptions::watch_files) says; drop it to end that. Ends by itself once the options do not want
-    /// it. A server does this itself; with a listener of your own, spawn it. Needs a runtime with time.
+    /// [`watch_files`](TlsServerOptions::watch_files) says; drop it to end that. Ends by itself once the options do not
+    /// want it. A server does this itself; with a listener of your own, spawn it. Needs a runtime with time.
     pub async fn watch(self) {
         let mut every = self.shared.present.lock().options.watched_every();
         while let Some(interval) = every {
@@ -96,8 +96,8 @@ impl TlsAcceptor {
         }
     }
 
-    /// Reads the files again if they have changed, and says when to look the next time. A folder on the network can make it
-    /// wait, and everybody who wants the lock.
+    /// Reads the files again if they have changed, and says when to look the next time. A folder on the network can
+    /// make it wait, and everybody who wants the lock.
     fn look(&self) -> Option<Duration> {
         let mut present = self.shared.present.lock();
         let every = present.options.watched_every()?;
@@ -132,7 +132,7 @@ impl TlsAcceptor {
                 _ => None,
             };
             if let Some(failure) = plain {
-                let _ = tokio::time::timeout(LINGER, linger(stream, &UNEXPECTED_MESSAGE)).await;
+                linger(stream, &UNEXPECTED_MESSAGE).await;
                 return Err(failure);
             }
         }
@@ -144,7 +144,7 @@ impl TlsAcceptor {
                 Ok(Stream::from_tls(stream.into(), info))
             }
             Err((error, stream)) => {
-                let _ = tokio::time::timeout(LINGER, linger(stream, &[])).await;
+                linger(stream, &[]).await;
                 Err(TlsFailure::of_handshake(error))
             }
         }
@@ -157,7 +157,8 @@ impl fmt::Debug for TlsAcceptor {
     }
 }
 
-/// Browsers offer HTTP only, so a server that wants other application protocols takes HTTP too where WebSocket is what follows.
+/// Browsers offer HTTP only, so a server that wants other application protocols takes HTTP too where WebSocket is what
+/// follows.
 fn for_scheme(config: Arc<ServerConfig>, scheme: Scheme) -> Arc<ServerConfig> {
     let wanted = &config.alpn_protocols;
     if !scheme.is_websocket() || wanted.is_empty() || wanted.iter().any(|name| name == HTTP) {
@@ -168,26 +169,9 @@ fn for_scheme(config: Arc<ServerConfig>, scheme: Scheme) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// Says a last word and waits until the peer has read why it is refused. To close while its bytes are unread would make the system take our
-/// alert back.
-async fn linger(mut stream: Stream, last_word: &[u8]) {
-    let (mut scratch, mut left) = ([0; 1024], MOST_LINGERED);
-    if stream.write_all(last_word).await.is_err() || stream.shutdown().await.is_err() {
-        return;
-    }
-    while let Ok(read @ 1..) = stream.read(&mut scratch).await {
-        left = left.saturating_sub(read);
-        if left == 0 {
-            return;
-        }
-    }
-}
-
 /// The first byte of MQTT from a client.
 const CONNECT: u8 = 0x10;
 /// The first byte of an upgrade to WebSocket.
 const GET: u8 = b'G';
 /// The alert of TLS for it, by which a client of ours knows that TLS is wanted.
 const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
-const LINGER: Duration = Duration::from_millis(500);
-const MOST_LINGERED: usize = 64 << 10;

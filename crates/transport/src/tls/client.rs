@@ -1,11 +1,12 @@
 //! The client's side of TLS: what it trusts, who it is, and the handshake.
 //!
-//! Relates to: [`connect`](crate::connect()), which uses it for `mqtts://`. Leaves out: what CAs are trusted (`roots.rs`), and
-//! how a certificate is judged (`verify_server.rs`).
+//! Relates to: [`connect`](crate::connect()), which uses it for `mqtts://`. Leaves out: what CAs are trusted
+//! (`roots.rs`), and how a certificate is judged (`verify_server.rs`).
 
 use std::sync::{Arc, OnceLock};
 
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 
@@ -19,6 +20,7 @@ use crate::address::Address;
 use crate::error::TransportError;
 use crate::peer::PeerInfo;
 use crate::stream::Stream;
+use crate::tcp::host_of;
 
 /// How a client does TLS.
 ///
@@ -55,8 +57,8 @@ impl TlsClientOptions {
 
     /// Trusts the CAs of the system and no longer the built-in ones; together with [`ca`](Self::ca), both. On macOS and
     /// Windows the system then also judges, revocation included; elsewhere its CAs are read from where its OpenSSL has
-    /// them, or from `SSL_CERT_FILE` and `SSL_CERT_DIR`, once for these options and their clones. Connecting is an error if
-    /// there is nothing to trust.
+    /// them, or from `SSL_CERT_FILE` and `SSL_CERT_DIR`, once for these options and their clones. Connecting is an
+    /// error if there is nothing to trust.
     #[cfg(feature = "system-roots")]
     #[must_use]
     pub fn system_roots(mut self) -> Self {
@@ -85,8 +87,9 @@ impl TlsClientOptions {
     }
 
     /// Asks for the identity at each connect, from a store of secrets or a service that issues certificates, say. It
-    /// counts against the connect time-out; its error ends the attempt. No TLS session is resumed then, because it could be
-    /// that of another identity. What files change by themselves needs no provider: they are read at each connect anyway.
+    /// counts against the connect time-out; its error ends the attempt. No TLS session is resumed then, because it
+    /// could be that of another identity. What files change by themselves needs no provider: they are read at each
+    /// connect anyway.
     ///
     /// ```
     /// use gantline_transport::{Certificates, PrivateKey, TlsClientOptions, TlsIdentity};
@@ -131,8 +134,8 @@ impl TlsClientOptions {
     }
 
     /// Who does the cryptography, such as aws-lc-rs for FIPS or for key exchange that withstands quantum computers:
-    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`, with the feature `aws_lc_rs` of your rustls 0.23. Default:
-    /// ring. A default of the process is not looked at.
+    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`, with the feature `aws_lc_rs` of your rustls 0.23.
+    /// Default: ring. A default of the process is not looked at.
     #[must_use]
     pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.crypto = Crypto::of(provider);
@@ -140,7 +143,8 @@ impl TlsClientOptions {
     }
 
     /// Lets a callback judge each certificate, after the usual rules have. Its word is final: it may accept what they
-    /// refuse, such as a self-signed certificate that it knows, and refuse what they accept. It must not block.
+    /// refuse, such as a self-signed certificate that it knows, and refuse what they accept. It must not block. It is
+    /// asked at each connect: no TLS session is resumed, because that would bring no certificate.
     #[must_use]
     pub fn verify_server(
         mut self,
@@ -221,12 +225,14 @@ impl TlsClientOptions {
             }
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        if let Trust::Callback(_) = self.trust {
+            config.resumption = Resumption::disabled();
+        }
         Ok(config)
     }
 
     fn name_for(&self, address: &Address) -> Result<ServerName<'static>, TlsOptionsError> {
-        let host = if address.host().is_empty() { "localhost" } else { address.host() };
-        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = self.server_name.as_deref().unwrap_or(host_of(address));
         // A zone is ours to know, and no certificate has one.
         let bare = name.split_once('%').map_or(name, |(ip, _)| ip);
         ServerName::try_from(bare.to_owned())

@@ -1,8 +1,8 @@
 //! Why a TLS handshake failed, in words that say whose fault it is and what helps.
 //!
-//! Relates to: [`TlsOptionsError`](super::TlsOptionsError), which comes before the handshake. In TLS 1.3 a client is done
-//! before the server has judged its certificate: then the failure comes out of the first read, as an [`io::Error`] from
-//! which [`TlsFailure::of`] takes it.
+//! Relates to: [`TlsOptionsError`](super::TlsOptionsError), which comes before the handshake. In TLS 1.3 a client is
+//! done before the server has judged its certificate: then the failure comes out of the first read, as an [`io::Error`]
+//! from which [`TlsFailure::of`] takes it.
 
 use std::io;
 use std::sync::Arc;

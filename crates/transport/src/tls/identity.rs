@@ -1,7 +1,7 @@
 //! Who one end of a connection is: a certificate chain with its private key, from PEM, DER or PKCS#12.
 //!
-//! Relates to: [`TlsClientOptions`](super::TlsClientOptions) and [`TlsServerOptions`](super::TlsServerOptions), which take one.
-//! Leaves out: the formats, which are in `material.rs` and `pfx.rs`.
+//! Relates to: [`TlsClientOptions`](super::TlsClientOptions) and [`TlsServerOptions`](super::TlsServerOptions), which
+//! take one. Leaves out: the formats, which are in `material.rs` and `pfx.rs`.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -42,8 +42,8 @@ impl TlsIdentity {
     }
 
     /// What a PKCS#12 file (PFX, `.p12`) holds: the first private key in it, its certificate and those that lead to its
-    /// CA. Read are the algorithms that OpenSSL 3, OpenSSL 1.1 and Java use by default, and those of `openssl pkcs12 -legacy`.
-    /// No password is the empty one.
+    /// CA. Read are the algorithms that OpenSSL 3, OpenSSL 1.1 and Java use by default, and those of `openssl pkcs12
+    /// -legacy`. No password is the empty one.
     #[cfg(feature = "pfx")]
     pub fn pfx(bytes: impl Into<Vec<u8>>, password: impl Into<KeyPassword>) -> Self {
         Self(Kind::Pfx(Pfx::new(super::source::Source::bytes(bytes), password.into())))

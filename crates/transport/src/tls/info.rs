@@ -1,7 +1,7 @@
 //! What a TLS handshake agreed on.
 //!
-//! Relates to: [`PeerInfo`](crate::PeerInfo), which holds it. Leaves out: what the certificates say; they are handed on as
-//! they came, and were judged in the handshake.
+//! Relates to: [`PeerInfo`](crate::PeerInfo), which holds it. Leaves out: what the certificates say; they are handed on
+//! as they came, and were judged in the handshake.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Certificates and private keys, from bytes or files.
 //!
-//! Nothing is read before it is needed, so that a file which is replaced counts from the next connect or reload. Relates
-//! to: `source.rs`, where the bytes come from. Leaves out: PKCS#12.
+//! Nothing is read before it is needed, so that a file which is replaced counts from the next connect or reload.
+//! Relates to: `source.rs`, where the bytes come from. Leaves out: PKCS#12.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

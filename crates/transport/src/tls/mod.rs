@@ -1,10 +1,11 @@
 //! TLS: options for both ends, what can go wrong with it, and what a handshake agreed on.
 //!
-//! [`TlsClientOptions`] and [`TlsServerOptions`] say what is wanted, with [`Certificates`] and [`TlsIdentity`]s from bytes or
-//! files. [`TlsAcceptor`] is a server's options ready for use, which can be replaced while the server runs. [`TlsInfo`] is
-//! what became of them, in the [`PeerInfo`](crate::PeerInfo). Relates to: [`connect`](crate::connect()), which shakes hands
-//! at once, and [`Stream::handshake`](crate::Stream::handshake), which does so for accepted streams. Leaves out: the
-//! cryptography, which is rustls with ring, or what the options bring. Without the feature `tls` only the types are left that tell about TLS.
+//! [`TlsClientOptions`] and [`TlsServerOptions`] say what is wanted, with [`Certificates`] and [`TlsIdentity`]s from
+//! bytes or files. [`TlsAcceptor`] is a server's options ready for use, which can be replaced while the server runs.
+//! [`TlsInfo`] is what became of them, in the [`PeerInfo`](crate::PeerInfo). Relates to: [`connect`](crate::connect()),
+//! which shakes hands at once, and [`Stream::handshake`](crate::Stream::handshake), which does so for accepted streams.
+//! Leaves out: the cryptography, which is rustls with ring, or what the options bring. Without the feature `tls` only
+//! the types are left that tell about TLS.
 
 mod failure;
 mod info;

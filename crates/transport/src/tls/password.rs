@@ -1,7 +1,7 @@
 //! The password of a private key or of a PKCS#12 file.
 //!
-//! Relates to: [`PrivateKey::password`](super::PrivateKey::password), [`TlsIdentity::pfx`](super::TlsIdentity::pfx). Leaves
-//! out: the passwords of MQTT, which are options of the client.
+//! Relates to: [`PrivateKey::password`](super::PrivateKey::password), [`TlsIdentity::pfx`](super::TlsIdentity::pfx).
+//! Leaves out: the passwords of MQTT, which are options of the client.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::TlsOptionsError;
 
-/// The password of a private key or of a PKCS#12 file. It is erased from memory after use, and `Debug` does not show it.
+/// The password of a private key or of a PKCS#12 file. It is erased from memory after use, and `Debug` does not show
+/// it.
 #[derive(Clone)]
 pub struct KeyPassword(Kind);
 

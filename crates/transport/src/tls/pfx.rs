@@ -1,7 +1,8 @@
 //! PKCS#12 files (PFX), and PKCS#8 keys that are encrypted with a password.
 //!
-//! Relates to: [`TlsIdentity::pfx`](super::TlsIdentity::pfx), [`PrivateKey::password`](super::PrivateKey::password). Leaves
-//! out: writing either, and the encryption of PEM itself (`Proc-Type: 4,ENCRYPTED`), which derives keys with MD5.
+//! Relates to: [`TlsIdentity::pfx`](super::TlsIdentity::pfx), [`PrivateKey::password`](super::PrivateKey::password).
+//! Leaves out: writing either, and the encryption of PEM itself (`Proc-Type: 4,ENCRYPTED`), which derives keys with
+//! MD5.
 
 use std::path::Path;
 
@@ -53,8 +54,8 @@ pub(super) fn read(pfx: &Pfx) -> Result<Parts, TlsOptionsError> {
     Ok((chain, PrivatePkcs8KeyDer::from(key.key.as_der().to_vec()).into()))
 }
 
-/// The certificate of the key, and from each its issuer, as far as they are there. A root, which nobody needs to be sent,
-/// is left out.
+/// The certificate of the key, and from each its issuer, as far as they are there. A root, which nobody needs to be
+/// sent, is left out.
 fn chain(bags: &[CertificateBag], key_id: Option<&[u8]>) -> Vec<CertificateDer<'static>> {
     let of_key = |bag: &&CertificateBag| bag.local_key_id.as_deref().is_some_and(|id| Some(id) == key_id);
     // Who makes such a file without ids puts the certificate of the key where no other one was signed with it.

@@ -1,7 +1,7 @@
 //! Whom a client trusts: the CAs of Mozilla, of the system, or its own.
 //!
-//! Relates to: [`TlsClientOptions`](super::TlsClientOptions), whose setters are the choice; `verify_server.rs`, where a callback
-//! can overrule it.
+//! Relates to: [`TlsClientOptions`](super::TlsClientOptions), whose setters are the choice; `verify_server.rs`, where a
+//! callback can overrule it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::identity::TlsIdentity;
@@ -91,6 +91,7 @@ impl TlsServerOptions {
 
     /// Lets a callback judge each client certificate, after the usual rules have. Its word is final: it may accept what
     /// they refuse and refuse what they accept. It must not block. It is not asked about clients without a certificate.
+    /// It is asked at each connect: no TLS session is resumed, because that would bring no certificate.
     #[must_use]
     pub fn verify_client(
         mut self,
@@ -100,8 +101,8 @@ impl TlsServerOptions {
         self
     }
 
-    /// The application protocols to accept, the best first (ALPN). A client that offers others only is refused, one that
-    /// offers none is not concerned. Default: none, which accepts every client.
+    /// The application protocols to accept, the best first (ALPN). A client that offers others only is refused, one
+    /// that offers none is not concerned. Default: none, which accepts every client.
     #[must_use]
     pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
@@ -124,10 +125,11 @@ impl TlsServerOptions {
     }
 
     /// Looks that often whether the files of these options have changed, and then reads them again as
-    /// [`reload_from_files`](super::TlsAcceptor::reload_from_files) does: for new connections, and only if everything is
-    /// right; what is wrong is logged, once for each change. At least 1 s. Default: nobody looks.
+    /// [`reload_from_files`](super::TlsAcceptor::reload_from_files) does: for new connections, and only if everything
+    /// is right; what is wrong is logged, once for each change. At least 1 s. Default: nobody looks.
     ///
-    /// A server looks by itself; who has a listener of their own runs [`TlsAcceptor::watch`](super::TlsAcceptor::watch).
+    /// A server looks by itself; who has a listener of their own runs
+    /// [`TlsAcceptor::watch`](super::TlsAcceptor::watch).
     #[must_use]
     pub fn watch_files(mut self, every: Duration) -> Self {
         self.watch = Some(every.max(LEAST_WATCH));
@@ -153,6 +155,10 @@ impl TlsServerOptions {
             .with_single_cert(chain, key)
             .map_err(|error| self.identity.refused(&error))?;
         config.alpn_protocols.clone_from(&self.alpn);
+        if self.judge.is_some() {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(config)
     }
 

@@ -7,18 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::TlsOptionsError;
 
-/// Where something comes from.
+/// Where something comes from. The bytes may be a key: they are erased from memory with the last copy.
 #[derive(Clone)]
 pub(super) enum Source {
     File(PathBuf),
-    Bytes(Arc<Vec<u8>>),
+    Bytes(Arc<Zeroizing<Vec<u8>>>),
 }
 
 impl Source {
     pub(super) fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::Bytes(Arc::new(bytes.into()))
+        Self::Bytes(Arc::new(Zeroizing::new(bytes.into())))
     }
 
     /// The place in words, for errors.
@@ -37,11 +39,11 @@ impl Source {
         }
     }
 
-    pub(super) fn read(&self) -> Result<Arc<Vec<u8>>, TlsOptionsError> {
+    pub(super) fn read(&self) -> Result<Arc<Zeroizing<Vec<u8>>>, TlsOptionsError> {
         match self {
             Self::Bytes(bytes) => Ok(Arc::clone(bytes)),
             Self::File(path) => fs::read(path)
-                .map(Arc::new)
+                .map(|bytes| Arc::new(Zeroizing::new(bytes)))
                 .map_err(|cause| TlsOptionsError::File { origin: self.origin(), cause: Arc::new(cause) }),
         }
     }

@@ -8,6 +8,8 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 /// What was in some files, told apart by their hash; without those that could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Contents(Vec<(PathBuf, Option<u64>)>);
@@ -19,8 +21,9 @@ impl Contents {
 }
 
 fn hash(path: &PathBuf) -> Option<u64> {
-    let bytes = fs::read(path).ok()?;
+    // It may be a key.
+    let bytes = Zeroizing::new(fs::read(path).ok()?);
     let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
+    (*bytes).hash(&mut hasher);
     Some(hasher.finish())
 }

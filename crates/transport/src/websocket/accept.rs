@@ -2,9 +2,6 @@
 //!
 //! Relates to: `upgrade.rs`, which runs it behind TLS. Leaves out: time-outs, which belong to the caller.
 
-use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response, write_response};
@@ -17,6 +14,7 @@ use super::info::WebSocketInfo;
 use super::server::{WebSocketServerOptions, not_websocket, refusal};
 use super::socket::WebSocket;
 use crate::address::Scheme;
+use crate::linger::linger;
 use crate::peer::PeerInfo;
 use crate::stream::Stream;
 
@@ -102,24 +100,3 @@ fn bytes_of(response: &http::Response<String>) -> Vec<u8> {
     bytes.extend_from_slice(response.body().as_bytes());
     bytes
 }
-
-/// Says a last word and waits until the peer has read it. To close while its bytes are unread would make the system take our
-/// answer back.
-async fn linger(mut stream: Stream, last_word: &[u8]) {
-    let heard = async {
-        stream.write_all(last_word).await?;
-        stream.shutdown().await?;
-        let (mut scratch, mut left) = ([0; 1024], MOST_LINGERED);
-        while let read @ 1.. = stream.read(&mut scratch).await? {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                break;
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    let _ = tokio::time::timeout(LINGER, heard).await;
-}
-
-const LINGER: Duration = Duration::from_millis(500);
-const MOST_LINGERED: usize = 64 << 10;

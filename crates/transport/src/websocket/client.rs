@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::options_error::WebSocketOptionsError;
 use super::request::{RequestProvider, WebSocketRequest};
-use super::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
+use super::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT};
 use crate::address::Address;
-use crate::proxy::push_base64;
+use crate::basic::basic;
+use crate::tcp::host_of;
 
 /// The options of a client for `ws://` and `wss://`. What is wrong with them is found when it connects.
 ///
@@ -37,8 +38,8 @@ pub struct WebSocketClientOptions {
 }
 
 impl WebSocketClientOptions {
-    /// Adds a header to the request. `Host`, `Origin`, `Authorization` and `Cookie` replace what would be sent otherwise; those
-    /// of the handshake itself cannot be set. Default: none.
+    /// Adds a header to the request. `Host`, `Origin`, `Authorization` and `Cookie` replace what would be sent
+    /// otherwise; those of the handshake itself cannot be set. Default: none.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), Zeroizing::new(value.into())));
@@ -52,24 +53,24 @@ impl WebSocketClientOptions {
         self
     }
 
-    /// A user name and password for HTTP (Basic), as gateways in front of a server want it. Default: none; the user name and
-    /// password of the address go into CONNECT and nowhere else.
+    /// A user name and password for HTTP (Basic), as gateways in front of a server want it. Default: none; the user
+    /// name and password of the address go into CONNECT and nowhere else.
     #[must_use]
     pub fn basic_credentials(mut self, user_name: impl Into<String>, password: impl Into<String>) -> Self {
         self.basic = Some((user_name.into(), Zeroizing::new(password.into())));
         self
     }
 
-    /// The site that a browser would name, such as `https://app.example`, for servers that insist on it. Default: none is
-    /// sent.
+    /// The site that a browser would name, such as `https://app.example`, for servers that insist on it. Default: none
+    /// is sent.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// The sub-protocols to offer, the best first. Default `mqtt`, which MQTT demands [MQTT-6.0.0-3]; old brokers may want
-    /// `mqttv3.1`. The server has to choose one of them, unless none is offered.
+    /// The sub-protocols to offer, the best first. Default `mqtt`, which MQTT demands [MQTT-6.0.0-3]; old brokers may
+    /// want `mqttv3.1`. The server has to choose one of them, unless none is offered.
     #[must_use]
     pub fn sub_protocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.sub_protocols = names.into_iter().map(Into::into).collect();
@@ -98,15 +99,16 @@ impl WebSocketClientOptions {
         self
     }
 
-    /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB do not count.
+    /// The longest HTTP head that the server may answer with, in bytes. Default 16 KiB; more than 64 KiB are taken for
+    /// that.
     #[must_use]
-    pub const fn max_head_size(mut self, bytes: usize) -> Self {
-        self.max_head_size = bytes;
+    pub fn max_head_size(mut self, bytes: usize) -> Self {
+        self.max_head_size = bytes.min(LARGEST_MAX_HEAD_SIZE);
         self
     }
 
-    /// The longest message of WebSocket that the server may send, over all its frames, in bytes. Default 256 MiB, which every
-    /// packet fits into: nothing is collected, so only the size of packets costs memory.
+    /// The longest message of WebSocket that the server may send, over all its frames, in bytes. Default 256 MiB, which
+    /// every packet fits into: nothing is collected, so only the size of packets costs memory.
     #[must_use]
     pub const fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = bytes;
@@ -131,7 +133,7 @@ impl WebSocketClientOptions {
         address: &Address,
         asked: &WebSocketRequest,
     ) -> Result<Request<()>, WebSocketOptionsError> {
-        let (host, path) = (host_of(address), asked.path_or(address.path()));
+        let (host, path) = (authority_of(address), asked.path_or(address.path()));
         // As it stands in the request; what is to be hidden of it is in the query.
         let wrong = || {
             let path = path.split('?').next().unwrap_or_default().to_owned();
@@ -139,6 +141,9 @@ impl WebSocketClientOptions {
         };
         if !path.starts_with('/') {
             return Err(wrong());
+        }
+        if !host.is_ascii() {
+            return Err(WebSocketOptionsError::Host { host: address.host().to_owned() });
         }
         let mut request =
             Request::get(format!("{}://{host}{path}", address.scheme())).body(()).map_err(|_| wrong())?;
@@ -160,7 +165,8 @@ impl WebSocketClientOptions {
                 .map_err(|_| WebSocketOptionsError::Origin { origin: origin.clone() })?;
         }
         if let Some((user_name, password)) = &self.basic {
-            set(header::AUTHORIZATION, &basic(user_name, password)?)?;
+            let wrong = || WebSocketOptionsError::UserName { user_name: user_name.clone() };
+            set(header::AUTHORIZATION, &basic(user_name, password).ok_or_else(wrong)?)?;
         }
         if !self.cookies.is_empty() {
             set(header::COOKIE, &self.cookie_header()?)?;
@@ -247,8 +253,8 @@ fn extend(
 }
 
 /// The host, with the port unless it is the usual one, as browsers do.
-fn host_of(address: &Address) -> String {
-    let host = if address.host().is_empty() { "localhost" } else { address.host() };
+fn authority_of(address: &Address) -> String {
+    let host = host_of(address);
     // A zone is ours to know.
     let host = host.split_once('%').map_or(host, |(ip, _)| ip);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
@@ -264,18 +270,6 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Web
     value.set_sensitive(SECRET.contains(&name));
     headers.insert(name, value);
     Ok(())
-}
-
-fn basic(user_name: &str, password: &str) -> Result<Zeroizing<String>, WebSocketOptionsError> {
-    if user_name.contains(':') {
-        return Err(WebSocketOptionsError::UserName { user_name: user_name.to_owned() });
-    }
-    let pair = Zeroizing::new(format!("{user_name}:{password}"));
-    // Of its final size at once, so that no copy is left behind.
-    let mut value = Zeroizing::new(String::with_capacity(BASIC.len() + pair.len().div_ceil(3) * 4));
-    value.push_str(BASIC);
-    push_base64(&mut value, pair.as_bytes());
-    Ok(value)
 }
 
 /// Whether this is a token of HTTP.
@@ -295,7 +289,6 @@ const RESERVED: [HeaderName; 8] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
 ];
-const BASIC: &str = "Basic ";
 const SECRET: [HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
 
 #[cfg(test)]
@@ -374,6 +367,10 @@ mod tests {
             assert_eq!(failure("ws://localhost/", &options, &WebSocketRequest::default()), expected);
         }
         let nothing = WebSocketRequest::default;
+        assert_eq!(
+            failure("ws://bücher.example/", &options(), &nothing()),
+            E::Host { host: name("bücher.example") }
+        );
         let path = |path: &str| E::Request { path: name(path) };
         assert_eq!(failure("ws://localhost/<a>?secret", &options(), &nothing()), path("/<a>"));
         assert_eq!(failure("ws://localhost/", &options(), &nothing().path("b?secret")), path("b"));

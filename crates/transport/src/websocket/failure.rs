@@ -1,7 +1,7 @@
 //! Why WebSocket failed, in words that say whose fault it is and what helps.
 //!
-//! Relates to: [`WebSocketOptionsError`](super::WebSocketOptionsError), which comes before anything is sent. What breaks an
-//! open connection comes out of a read, as an [`io::Error`] from which [`WebSocketFailure::of`] takes it.
+//! Relates to: [`WebSocketOptionsError`](super::WebSocketOptionsError), which comes before anything is sent. What
+//! breaks an open connection comes out of a read, as an [`io::Error`] from which [`WebSocketFailure::of`] takes it.
 
 use std::io;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub enum WebSocketFailure {
         /// Where it is.
         location: String,
     },
-    /// The server chose none of our sub-protocols: it speaks something else at this path, or does not care, in which case
-    /// offer none.
+    /// The server chose none of our sub-protocols: it speaks something else at this path, or does not care, in which
+    /// case offer none.
     #[error(
         "the server chose none of the sub-protocols {offered:?}: check the path, it may not speak MQTT there"
     )]
@@ -100,8 +100,8 @@ pub enum WebSocketFailure {
     /// The peer sent text on an open connection; MQTT is binary [MQTT-6.0.0-1]. It was told so, with code 1003.
     #[error("the peer sent a text frame: MQTT travels in binary frames")]
     TextFrame,
-    /// The peer sent a message, in one frame or several, that is longer than the options allow. It was told so, with code
-    /// 1009.
+    /// The peer sent a message, in one frame or several, that is longer than the options allow. It was told so, with
+    /// code 1009.
     #[error("the peer sent a WebSocket message of more than the {limit} bytes of max_message_size")]
     MessageTooLarge {
         /// The bound.

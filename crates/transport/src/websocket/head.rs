@@ -1,8 +1,8 @@
 //! The head of an HTTP message, read whole before anybody looks at it.
 //!
-//! [`Head`] stands between a stream and tokio-tungstenite during the handshake: it bounds the head, keeps what came behind
-//! it, and knows other protocols by their first byte. Relates to: `accept.rs` and `connect.rs`. Leaves out: what the head
-//! says.
+//! [`Head`] stands between a stream and tokio-tungstenite during the handshake: it bounds the head, keeps what came
+//! behind it, and knows other protocols by their first byte. Relates to: `accept.rs` and `connect.rs`. Leaves out: what
+//! the head says.
 
 use std::io;
 use std::pin::Pin;

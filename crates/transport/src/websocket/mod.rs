@@ -1,10 +1,11 @@
 //! WebSocket: options for both ends, what can go wrong with it, and what a handshake agreed on.
 //!
-//! [`WebSocketClientOptions`] and [`WebSocketServerOptions`] say what is wanted, [`WebSocketInfo`] is what became of it, in the
-//! [`PeerInfo`](crate::PeerInfo). tokio-tungstenite shakes hands; the frames are ours, because a connection that waits shall
-//! hold no buffer and what is written shall not be copied more than once (docs/adr/0016-websocket.md). Relates to:
-//! [`connect`](crate::connect()) and [`Stream::handshake`](crate::Stream::handshake), which shake hands. Leaves out: TLS, which
-//! lies below; compression, which is never offered. Without the feature `websocket` only the types are left that tell about it.
+//! [`WebSocketClientOptions`] and [`WebSocketServerOptions`] say what is wanted, [`WebSocketInfo`] is what became of
+//! it, in the [`PeerInfo`](crate::PeerInfo). tokio-tungstenite shakes hands; the frames are ours, because a connection
+//! that waits shall hold no buffer and what is written shall not be copied more than once (docs/adr/0016-websocket.md).
+//! Relates to: [`connect`](crate::connect()) and [`Stream::handshake`](crate::Stream::handshake), which shake hands.
+//! Leaves out: TLS, which lies below; compression, which is never offered. Without the feature `websocket` only the
+//! types are left that tell about it.
 
 mod failure;
 mod info;
@@ -72,8 +73,10 @@ mod shared {
     pub(super) const MQTT_3_1: &str = "mqttv3.1";
     /// The longest HTTP head by default: 16 KiB.
     pub(super) const MAX_HEAD_SIZE: usize = 16 << 10;
+    /// The longest HTTP head that may be asked for: tungstenite takes no more.
+    pub(super) const LARGEST_MAX_HEAD_SIZE: usize = 64 << 10;
     /// The longest message by default: that of the largest packet.
     pub(super) const MAX_MESSAGE_SIZE: u64 = gantline_protocol::MAXIMUM_PACKET_SIZE as u64;
 }
 #[cfg(feature = "websocket")]
-use self::shared::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1, no_buffers};
+use self::shared::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1, no_buffers};

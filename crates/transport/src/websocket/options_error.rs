@@ -1,7 +1,7 @@
 //! WebSocket options that cannot be used: found before anything is sent.
 //!
-//! Relates to: `WebSocketClientOptions` and `WebSocketServerOptions`. Leaves out: options that another scheme does not have,
-//! which are an error of [`connect`](crate::connect()) and [`bind`](crate::bind).
+//! Relates to: `WebSocketClientOptions` and `WebSocketServerOptions`. Leaves out: options that another scheme does not
+//! have, which are an error of [`connect`](crate::connect()) and [`bind`](crate::bind).
 
 /// Options of WebSocket that cannot be used. Values of headers may be secret, so none is shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,12 @@ pub enum WebSocketOptionsError {
     SubProtocol {
         /// The name.
         name: String,
+    },
+    /// The host of the address is a name that is not ASCII, which HTTP cannot say.
+    #[error("the host {host:?} cannot be asked for: a name that is not ASCII has to be written with xn--")]
+    Host {
+        /// The host.
+        host: String,
     },
     /// The path of the address or of a [`WebSocketRequest`](super::WebSocketRequest) does not begin with `/`, or has a
     /// character that HTTP does not allow there; percent-encode it.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::failure::WebSocketFailure;
 use super::info::{KeptHeader, WebSocketInfo};
 use super::options_error::WebSocketOptionsError;
-use super::{MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1};
+use super::{LARGEST_MAX_HEAD_SIZE, MAX_HEAD_SIZE, MAX_MESSAGE_SIZE, MQTT, MQTT_3_1};
 
 /// The options of a server for `ws://` and `wss://`. What is wrong with them is found when it begins to listen.
 #[derive(Clone, Debug)]
@@ -25,17 +25,17 @@ pub struct WebSocketServerOptions {
 }
 
 impl WebSocketServerOptions {
-    /// The paths that are served, such as `/mqtt`; a query does not count. Another one is answered with 404. Default: that of
-    /// the address that is listened on, as in `ws://0.0.0.0/mqtt`, and any path if it has none.
+    /// The paths that are served, such as `/mqtt`; a query does not count. Another one is answered with 404. Default:
+    /// that of the address that is listened on, as in `ws://0.0.0.0/mqtt`, and any path if it has none.
     #[must_use]
     pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.paths = Some(paths.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The sites whose pages may connect, as in `https://app.example`. A page of another site is answered with 403; clients
-    /// that are no browsers send no origin and are not concerned. Default: all sites. Name yours if browsers send something
-    /// by themselves that lets a client in, such as a cookie or a certificate.
+    /// The sites whose pages may connect, as in `https://app.example`. A page of another site is answered with 403;
+    /// clients that are no browsers send no origin and are not concerned. Default: all sites. Name yours if browsers
+    /// send something by themselves that lets a client in, such as a cookie or a certificate.
     #[must_use]
     pub fn allowed_origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
         self.origins = Some(origins.into_iter().map(Into::into).collect());
@@ -50,26 +50,27 @@ impl WebSocketServerOptions {
         self
     }
 
-    /// The longest HTTP head of a request, in bytes: what a stranger can make the server hold before it is a client. Default
-    /// 16 KiB; more than 64 KiB do not count. A longer one is answered with 431.
+    /// The longest HTTP head of a request, in bytes: what a stranger can make the server hold before it is a client.
+    /// Default 16 KiB; more than 64 KiB are taken for that. A longer one is answered with 431.
     #[must_use]
-    pub const fn max_head_size(mut self, bytes: usize) -> Self {
-        self.max_head_size = bytes;
+    pub fn max_head_size(mut self, bytes: usize) -> Self {
+        self.max_head_size = bytes.min(LARGEST_MAX_HEAD_SIZE);
         self
     }
 
-    /// The longest message of WebSocket that clients may send, over all its frames, in bytes. Default 256 MiB, which every
-    /// packet fits into: nothing is collected, so only the size of packets costs memory, and that has a bound of its own. A
-    /// longer one ends the connection with code 1009.
+    /// The longest message of WebSocket that clients may send, over all its frames, in bytes. Default 256 MiB, which
+    /// every packet fits into: nothing is collected, so only the size of packets costs memory, and that has a bound of
+    /// its own. A longer one ends the connection with code 1009.
     #[must_use]
     pub const fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = bytes;
         self
     }
 
-    /// The answer to a request for an upgrade, for those who have an HTTP server of their own: with `Ok`, send it, upgrade,
-    /// and give the connection and the information to [`Stream::from_upgraded_websocket`](crate::Stream::from_upgraded_websocket);
-    /// with `Err`, send that. The types are those of the crate `http` in version 1.
+    /// The answer to a request for an upgrade, for those who have an HTTP server of their own: with `Ok`, send it,
+    /// upgrade, and give the connection and the information to
+    /// [`Stream::from_upgraded_websocket`](crate::Stream::from_upgraded_websocket); with `Err`, send that. The types
+    /// are those of the crate `http` in version 1.
     ///
     /// # Errors
     ///

@@ -1,13 +1,13 @@
 //! A stream of bytes in binary frames over a stream of bytes.
 //!
-//! Reading decodes in the buffer of the reader, and writing goes from the buffer of the writer: a server puts the head of
-//! a frame before it, a client masks a piece of it in a buffer of the thread. So a connection that waits holds no buffer,
-//! and what is written without a pause is one frame. That has a price: a frame that is begun has to be filled, so who
-//! was told that a part of its bytes is written has to go on with the rest before it waits for an answer, as
+//! Reading decodes in the buffer of the reader, and writing goes from the buffer of the writer: a server puts the head
+//! of a frame before it, a client masks a piece of it in a buffer of the thread. So a connection that waits holds no
+//! buffer, and what is written without a pause is one frame. That has a price: a frame that is begun has to be filled,
+//! so who was told that a part of its bytes is written has to go on with the rest before it waits for an answer, as
 //! [`Framed`](crate::Framed) does.
 //!
-//! Relates to: `decoder.rs`, which knows the rules of frames. Leaves out: time-outs; who closes waits for the peer as long
-//! as it likes.
+//! Relates to: `decoder.rs`, which knows the rules of frames. Leaves out: time-outs; who closes waits for the peer as
+//! long as it likes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -304,8 +304,8 @@ impl WebSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// Says CLOSE; reading goes on until the peer says the same. The stream below is closed once both have said it, or when
-    /// a frame is left unfinished, behind which nothing can be said.
+    /// Says CLOSE; reading goes on until the peer says the same. The stream below is closed once both have said it, or
+    /// when a frame is left unfinished, behind which nothing can be said.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.left == 0 {
             self.close(Some(NORMAL));

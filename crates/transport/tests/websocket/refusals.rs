@@ -146,3 +146,12 @@ async fn the_error_of_a_client_names_the_server_and_hides_nothing_but_secrets() 
     assert!(error.to_string().starts_with("ws://broker.example:80/mqtt: "), "{error}");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_head_is_bounded_whatever_the_options_say() {
+    let options = WebSocketServerOptions::default().max_head_size(usize::MAX);
+    let endless = request(&[&format!("X-Long: {}", "x".repeat(80 << 10))]);
+    let (answer, failure) = refused(options, endless.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(matches!(failure, WebSocketFailure::HeadTooLarge { limit: 65_536 }), "{failure}");
+}

@@ -9,6 +9,7 @@ use mio::{Events, Poll, Token};
 use super::case::{Case, Ending, Expected, Opening, Then};
 use crate::bench::{
     args,
+    dial::Buffers,
     failure::Failure,
     link::{self, Greeted, Link},
     run::Run,
@@ -47,9 +48,12 @@ impl Attack {
             let token = Token(index as usize);
             let client_id = run.client_id("abuse", index as usize);
             let link = match case.opening {
-                Opening::Stranger => {
-                    Link::from_stream(link::connect(run, &client_id)?, client_id, poll.registry(), token)?
-                }
+                Opening::Stranger => Link::from_stream(
+                    link::connect(run, &client_id, Buffers::Usual)?,
+                    client_id,
+                    poll.registry(),
+                    token,
+                )?,
                 Opening::Client { keep_alive } => {
                     let greeted = Greeted::open(run, client_id, keep_alive, Session::Clean)?;
                     Link::new(greeted, poll.registry(), token)?

@@ -15,7 +15,7 @@ use crate::bench::{
     report::Report,
     run::Run,
     stop::Stop,
-    traffic::{Plan, Topology, Traffic, publisher::Pace, sample::Faults},
+    traffic::{Plan, Traffic, publisher::Pace, sample::Faults, topology::Topology},
 };
 
 const QOS: u8 = 1;

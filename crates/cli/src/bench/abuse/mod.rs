@@ -1,7 +1,7 @@
 //! The scenario `abuse`: bad input of many kinds, one case after the other, beside clients that behave.
 //!
 //! What a case sends and how it has to end stands in [`cases`]; [`attack`] plays it and notes how it ended. For
-//! the whole time a [`bystander`] publishes and subscribes on a thread of its own, and [`memory`] looks at the
+//! the whole time a [`bystander`] publishes and subscribes on a thread of its own, and [`Watch`] looks at the
 //! broker. A connection that ends in another way than expected is a fault; so is a message that the bystander
 //! loses, memory above the bound, and a descriptor that the broker keeps.
 
@@ -9,7 +9,6 @@ mod attack;
 mod bystander;
 mod case;
 mod cases;
-mod memory;
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +19,10 @@ use std::{
 use self::{
     bystander::Bystander,
     case::{Case, Ending},
-    memory::Watch,
 };
 use crate::bench::{
-    args, failure::Failure, process, progress::Progress, report::Report, run::Run, wire::Dialect,
+    args, failure::Failure, memory::Watch, process, progress::Progress, report::Report, run::Run,
+    wire::Dialect,
 };
 
 /// Runs the scenario.

@@ -2,11 +2,13 @@
 //!
 //! A message counts as delivered when a subscriber has read its PUBLISH. Scenarios say who publishes to whom
 //! ([`Plan`]) and how fast ([`Pace`]), then let the loop run: for a time ([`Traffic::spin`]), until all is sent
-//! ([`Traffic::send_all`]) or until all has arrived ([`Traffic::drain`]). Relates to: [`publisher`], which is one
-//! of the senders; [`sample`], the figures. Leaves out: the scenarios.
+//! ([`Traffic::send_all`]) or until all has arrived ([`Traffic::drain`]). Relates to: [`topology`], who gets what;
+//! [`publisher`], one of the senders; [`sample`] and [`waits`], the figures. Leaves out: the scenarios.
 
 pub(crate) mod publisher;
 pub(crate) mod sample;
+pub(crate) mod topology;
+pub(crate) mod waits;
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +17,14 @@ use mio::{Events, Poll, Token, event::Event};
 use self::{
     publisher::{Pace, Publisher},
     sample::{Faults, Sample},
+    topology::Topology,
+    waits::Waits,
 };
 use super::{
     alarm::Alarm,
     args::Body,
     failure::Failure,
     histogram::Histogram,
-    ledger::Ledger,
     link::{self, Greeted, LONG_KEEP_ALIVE, Link, TICK},
     process,
     progress::Progress,
@@ -29,73 +32,12 @@ use super::{
     wire::{
         self,
         connect::Session,
-        publish::{self, COUNTER, Outline, PublishTemplate},
+        publish::{self, Outline, PublishTemplate},
     },
 };
 
 /// With nothing delivered for so long, what is missing counts as lost.
 const STALL: Duration = Duration::from_secs(2);
-
-/// Who gets whose messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Topology {
-    /// A topic and a subscriber for each publisher.
-    Pairs,
-    /// The same, connected so that of each four pairs two cross between the workers of a broker that has two and gives
-    /// them connections in turn.
-    CrossingPairs,
-    /// All of so many subscribers get all messages.
-    All(usize),
-    /// One of so many subscribers gets each message.
-    Group(usize),
-    /// A topic and a subscriber for each publisher, and the subscribers are not there by now.
-    Away,
-    /// A topic for each message of each publisher, and nobody who subscribes by now.
-    Scattered,
-}
-
-impl Topology {
-    /// How many subscribers there are from the beginning.
-    pub(crate) const fn subscribers(self, publishers: usize) -> usize {
-        match self {
-            Self::Pairs | Self::CrossingPairs => publishers,
-            Self::All(count) | Self::Group(count) => count,
-            Self::Away | Self::Scattered => 0,
-        }
-    }
-
-    /// The publisher that connects as the `turn`-th, behind the subscribers, who connect in their order.
-    const fn publisher_at(self, turn: usize) -> usize {
-        match self {
-            // 0 1 3 2 4 5 7 6 ...: every other two change places, and with them the worker.
-            Self::CrossingPairs => turn ^ (turn / 2 % 2),
-            _ => turn,
-        }
-    }
-
-    /// The end of the topic of a publisher.
-    fn topic(self, publisher: usize) -> String {
-        if self == Self::Scattered { format!("{publisher}/{COUNTER}") } else { publisher.to_string() }
-    }
-
-    /// The filter of a subscriber.
-    pub(crate) fn filter(self, run: &Run, subscriber: usize) -> String {
-        match self {
-            Self::Pairs | Self::CrossingPairs | Self::Away => run.topic(&subscriber.to_string()),
-            Self::All(_) | Self::Scattered => run.topic("+"),
-            Self::Group(_) => format!("$share/bench/{}", run.topic("+")),
-        }
-    }
-
-    fn ledger(self, window: u32, publisher: usize) -> Ledger {
-        match self {
-            Self::Pairs | Self::CrossingPairs | Self::Away => Ledger::new(window, publisher..publisher + 1),
-            Self::All(count) => Ledger::new(window, 0..count),
-            Self::Group(count) => Ledger::shared(window, count),
-            Self::Scattered => Ledger::unordered(window),
-        }
-    }
-}
 
 /// What a scenario wants.
 #[derive(Clone, Debug)]
@@ -120,6 +62,10 @@ pub(crate) struct Traffic {
     alarm: Alarm,
     publishers: Vec<Publisher>,
     subscribers: Vec<Link>,
+    /// How many messages each of them has got.
+    received: Vec<u64>,
+    /// Those that may have something to write.
+    speaking: Vec<usize>,
     pace: Pace,
     scratch: Vec<u8>,
     line: Progress,
@@ -134,6 +80,8 @@ pub(crate) struct Traffic {
     latency: Histogram,
     /// How long after its due time a message was sent.
     late: Histogram,
+    /// From when a message was sent to its acknowledgement, when that is of interest.
+    waits: Histogram,
 }
 
 impl Traffic {
@@ -151,6 +99,8 @@ impl Traffic {
             alarm,
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            received: Vec::new(),
+            speaking: Vec::new(),
             pace: plan.pace,
             scratch: vec![0; 256 * 1024],
             line,
@@ -162,9 +112,14 @@ impl Traffic {
             is_cut_short: false,
             latency: Histogram::default(),
             late: Histogram::default(),
+            waits: Histogram::default(),
         };
         let mut receiving = Vec::new();
-        for index in 0..plan.topology.subscribers(plan.publishers) {
+        let subscribers = plan.topology.subscribers(plan.publishers);
+        for index in 0..subscribers {
+            traffic.line.show(Instant::now(), || {
+                format!("{}: {index} of {subscribers} subscribers connected", plan.scenario)
+            });
             let mut greeted = Greeted::open(run, run.client_id("s", index), LONG_KEEP_ALIVE, Session::Clean)?;
             greeted.subscribe(run, &[plan.topology.filter(run, index)], plan.qos)?;
             receiving.push(greeted);
@@ -192,6 +147,7 @@ impl Traffic {
         let template = PublishTemplate::new(&Outline {
             dialect: self.run.dialect,
             topic: &self.run.topic(&plan.topology.topic(index)),
+            turns: plan.topology.turns(index, plan.publishers),
             qos: plan.qos,
             retain: plan.retain,
             payload: plan.body.payload as usize,
@@ -210,6 +166,7 @@ impl Traffic {
         link.out.extend_from_slice(bytes);
         link.flush()?;
         self.subscribers.push(link);
+        self.received.push(0);
         self.moved = Instant::now();
         // What came together with the CONNACK is no event any more.
         self.read_messages(self.subscribers.len() - 1, self.moved)
@@ -267,6 +224,20 @@ impl Traffic {
         self.counted_from = self.since_start();
     }
 
+    /// Waits for acknowledgements count from now on. Nothing is unacknowledged.
+    pub(crate) fn count_waits(&mut self) {
+        self.waits = Histogram::default();
+        self.publishers.iter_mut().for_each(|it| it.waits = Some(Waits::default()));
+    }
+
+    /// Does something else, and nothing becomes due meanwhile.
+    pub(crate) fn pause<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let done = work(self);
+        self.started += began.elapsed();
+        done
+    }
+
     /// Where things stand.
     pub(crate) fn sample(&self) -> Sample {
         Sample {
@@ -306,6 +277,21 @@ impl Traffic {
         &self.late
     }
 
+    /// From when a message was sent to its acknowledgement, in nanoseconds, of all publishers.
+    pub(crate) const fn waits(&self) -> &Histogram {
+        &self.waits
+    }
+
+    /// For how long each publisher waits.
+    pub(crate) fn waits_of_each(&self) -> impl Iterator<Item = &Waits> {
+        self.publishers.iter().filter_map(|it| it.waits.as_ref())
+    }
+
+    /// How many messages each subscriber has got so far.
+    pub(crate) fn received(&self) -> &[u64] {
+        &self.received
+    }
+
     fn since_start(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
@@ -331,15 +317,22 @@ impl Traffic {
         for publisher in &mut self.publishers {
             publisher.link.flush_or_explain(&mut self.scratch)?;
         }
-        for link in &mut self.subscribers {
-            link.flush_or_explain(&mut self.scratch)?;
+        for index in self.speaking.drain(..) {
+            self.subscribers[index].flush_or_explain(&mut self.scratch)?;
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let polled = link::poll(&mut self.poll, &mut events, wait);
         let now = Instant::now();
         let outcome = polled.and_then(|()| {
-            let is_read = |event: &&Event| event.is_readable() && !Alarm::rang(event);
-            events.iter().filter(is_read).try_for_each(|event| {
+            let is_ours = |event: &&Event| !Alarm::rang(event);
+            events.iter().filter(is_ours).try_for_each(|event| {
+                // What the socket did not take before it may take now.
+                if event.is_writable() && event.token().0 >= self.publishers.len() {
+                    self.speaking.push(event.token().0 - self.publishers.len());
+                }
+                if !event.is_readable() {
+                    return Ok(());
+                }
                 self.read(event.token().0, now)?;
                 // A short read leaves the end of the stream behind, for which there is no other event.
                 if event.is_read_closed() { self.read(event.token().0, now) } else { Ok(()) }
@@ -354,7 +347,8 @@ impl Traffic {
         if token >= self.publishers.len() {
             return self.read_messages(token - self.publishers.len(), now);
         }
-        if self.publishers[token].read_acks(&mut self.scratch)? {
+        let elapsed = (now - self.started).as_nanos() as u64;
+        if self.publishers[token].read_acks(&mut self.scratch, elapsed, &mut self.waits)? {
             self.moved = now;
         }
         Ok(())
@@ -385,7 +379,11 @@ impl Traffic {
             _ => {}
         };
         self.subscribers[index].read(&mut self.scratch, each)?;
+        if !self.subscribers[index].out.is_empty() {
+            self.speaking.push(index);
+        }
         if delivered > 0 {
+            self.received[index] += delivered;
             self.delivered += delivered;
             self.moved = now;
         }
@@ -408,26 +406,5 @@ impl Traffic {
             let rate = (sent.max(delivered)) as f64 / seconds;
             format!("{scenario}: {seconds:.1} s, {sent} sent, {delivered} delivered, {rate:.0}/s")
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_of_the_crossing_pairs_meet_another_worker() {
-        let pairs = 12;
-        let crossing = (0..pairs)
-            .filter(|turn| {
-                let publisher = Topology::CrossingPairs.publisher_at(*turn);
-                // Its subscriber connected as the `publisher`-th, and before all publishers.
-                (pairs + turn) % 2 != publisher % 2
-            })
-            .count();
-        assert_eq!(crossing, pairs / 2);
-        let mut all: Vec<_> = (0..pairs).map(|turn| Topology::CrossingPairs.publisher_at(turn)).collect();
-        all.sort_unstable();
-        assert_eq!(all, Vec::from_iter(0..pairs));
     }
 }

@@ -1,5 +1,6 @@
 //! One sender: how much it may send now, and which of its messages are acknowledged.
 
+use super::waits::Waits;
 use crate::bench::{
     failure::Failure,
     histogram::Histogram,
@@ -38,6 +39,8 @@ pub(crate) struct Publisher {
     allowed: u32,
     /// Messages that were acknowledged with an error.
     pub(crate) refused: u64,
+    /// How long it waits for acknowledgements, when that is of interest.
+    pub(crate) waits: Option<Waits>,
 }
 
 impl Publisher {
@@ -51,7 +54,18 @@ impl Publisher {
         allowed: u32,
     ) -> Self {
         let allowed = allowed.min(MOST_UNACKNOWLEDGED);
-        Self { index, link, template, ledger, qos, window, unacknowledged: 0, allowed, refused: 0 }
+        Self {
+            index,
+            link,
+            template,
+            ledger,
+            qos,
+            window,
+            unacknowledged: 0,
+            allowed,
+            refused: 0,
+            waits: None,
+        }
     }
 
     /// Puts into the output what may be sent at `now`, in nanoseconds since the start.
@@ -66,6 +80,9 @@ impl Publisher {
             self.ledger.sent += 1;
             let label = (self.index as u64) << SEQUENCE_BITS | sequence;
             self.template.write(&mut self.link.out, sequence, label, stamp);
+            if let Some(waits) = &mut self.waits {
+                waits.sent(now);
+            }
         }
         let pings = self.qos == 0 && matches!(pace, Pace::Total(_)) && room > 0;
         if pings {
@@ -105,9 +122,14 @@ impl Publisher {
         Some((number * 1_000_000_000).div_ceil(rate.into()) as u64)
     }
 
-    /// Reads acknowledgements; true when there were any.
-    pub(crate) fn read_acks(&mut self, scratch: &mut [u8]) -> Result<bool, Failure> {
-        let Self { link, unacknowledged, refused, qos, .. } = self;
+    /// Reads acknowledgements at `now`; true when there were any.
+    pub(crate) fn read_acks(
+        &mut self,
+        scratch: &mut [u8],
+        now: u64,
+        all: &mut Histogram,
+    ) -> Result<bool, Failure> {
+        let Self { link, unacknowledged, refused, qos, waits, .. } = self;
         let before = *unacknowledged;
         link.read(scratch, |first, body, out| match (first >> 4, body) {
             (wire::PUBREC, &[_, _, 0x80..=0xFF, ..]) => {
@@ -118,6 +140,9 @@ impl Publisher {
             (wire::PUBACK | wire::PUBCOMP, _) => {
                 *refused += u64::from(body.get(2).is_some_and(|code| *code >= 0x80));
                 *unacknowledged = unacknowledged.saturating_sub(1);
+                if let Some(waits) = waits {
+                    waits.acknowledged(now, all);
+                }
             }
             (wire::PINGRESP, _) if *qos == 0 => *unacknowledged = 0,
             _ => {}

@@ -11,8 +11,9 @@ pub(crate) const COUNTER: &str = "000000";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outline<'a> {
     pub(crate) dialect: Dialect,
-    /// If it ends with [`COUNTER`], each message has a topic of its own.
+    /// If it ends with [`COUNTER`], messages take turns at topics.
     pub(crate) topic: &'a str,
+    pub(crate) turns: Turns,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
     /// In bytes: 0, or at least the 16 of label and stamp.
@@ -20,10 +21,27 @@ pub(crate) struct Outline<'a> {
     pub(crate) user_properties: u32,
 }
 
+/// Which topic is whose, if there are several: message `n` has number `first + n`, modulo `topics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turns {
+    pub(crate) first: u64,
+    pub(crate) topics: u64,
+}
+
+impl Turns {
+    /// Each message has a topic of its own, as long as the digits last.
+    pub(crate) const ALONE: Self = Self { first: 0, topics: 10_u64.pow(COUNTER.len() as u32) };
+
+    const fn topic(self, sequence: u64) -> u64 {
+        (self.first + sequence) % self.topics
+    }
+}
+
 /// A PUBLISH in which packet id, counter and payload are filled in for each message.
 pub(crate) struct PublishTemplate {
     bytes: Vec<u8>,
     counter_at: Option<usize>,
+    turns: Turns,
     id_at: Option<usize>,
     payload_at: Option<usize>,
 }
@@ -48,13 +66,19 @@ impl PublishTemplate {
         frame(&mut bytes, 0x30 | (outline.qos << 1) | u8::from(outline.retain), &body);
         let header = bytes.len() - body.len();
         let place = |at: Option<usize>| at.map(|at| header + at);
-        Self { bytes, counter_at: place(counter), id_at: place(id), payload_at: place(payload) }
+        Self {
+            bytes,
+            counter_at: place(counter),
+            turns: outline.turns,
+            id_at: place(id),
+            payload_at: place(payload),
+        }
     }
 
     /// Appends the PUBLISH of message `sequence`; `stamp` goes behind `label` into the payload.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, sequence: u64, label: u64, stamp: u64) {
         if let Some(at) = self.counter_at {
-            let mut rest = sequence;
+            let mut rest = self.turns.topic(sequence);
             for digit in self.bytes[at..at + COUNTER.len()].iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
@@ -133,8 +157,15 @@ mod tests {
         ];
         for (dialect, qos, user_properties) in cases {
             let topic = format!("bench/{COUNTER}");
-            let outline =
-                Outline { dialect, topic: &topic, qos, retain: false, payload: 300, user_properties };
+            let outline = Outline {
+                dialect,
+                topic: &topic,
+                turns: Turns::ALONE,
+                qos,
+                retain: false,
+                payload: 300,
+                user_properties,
+            };
             let mut out = Vec::new();
             PublishTemplate::new(&outline).write(&mut out, 70, 9, 11);
             let mut seen = 0;
@@ -150,10 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn topics_are_taken_in_turns() {
+        let turns = Turns { first: 5, topics: 7 };
+        assert_eq!([0, 1, 2, 9].map(|sequence| turns.topic(sequence)), [5, 6, 0, 0]);
+    }
+
+    #[test]
     fn an_empty_payload_is_no_message_of_ours() {
         let outline = Outline {
             dialect: Dialect::Plain,
             topic: "a",
+            turns: Turns::ALONE,
             qos: 0,
             retain: true,
             payload: 0,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::bench::process;
+use super::process;
 
 /// How often the broker is looked at.
 const PAUSE: Duration = Duration::from_millis(10);
