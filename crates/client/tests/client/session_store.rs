@@ -453,7 +453,7 @@ async fn another_client_id_does_not_cost_what_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_session_without_a_beginning_is_ours() {
     let sent = message("a", "1", QoS::AtLeastOnce);
-    let mut log = Log::of(vec![SessionChange::Sent { id: id(7), message: sent, expires: None }]);
+    let mut log = Log::of(vec![SessionChange::Sent { id: id(7), message: sent, expires: None, name: None }]);
     for _ in 0..2 {
         let (_, mut peer, _) = started(&log, session_present()).await;
         assert_eq!(publish(&mut peer).await, ("1".to_owned(), 7, true));
