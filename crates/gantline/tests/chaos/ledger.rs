@@ -33,7 +33,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Opens it for a new process; returns what earlier ones have written.
     pub(crate) fn open(path: &Path) -> (Self, Vec<Entry>) {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
         let whole = text.rfind('\n').map_or(0, |end| end + 1);

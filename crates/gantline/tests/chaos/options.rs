@@ -36,7 +36,9 @@ impl Options {
                     println!("chaos: test");
                     return Ok(Wanted::Nothing);
                 }
-                filter if !filter.starts_with('-') && !"chaos".contains(filter) => return Ok(Wanted::Nothing),
+                filter if !filter.starts_with('-') && !"chaos".contains(filter) => {
+                    return Ok(Wanted::Nothing);
+                }
                 _ => continue,
             };
             let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;

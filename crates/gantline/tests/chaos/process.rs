@@ -15,6 +15,8 @@ use tokio::time::timeout;
 pub(crate) enum Report {
     /// Where the server listens.
     Listens(String),
+    /// The subscription is there, for the first time.
+    Ready,
     /// A message more was delivered, or taken.
     Progress,
     /// The last message was taken.
@@ -25,6 +27,7 @@ impl Report {
     pub(crate) fn say(self) {
         let line = match self {
             Self::Listens(address) => format!("listens {address}\n"),
+            Self::Ready => "ready\n".to_owned(),
             Self::Progress => "progress\n".to_owned(),
             Self::Last => "last\n".to_owned(),
         };
@@ -53,6 +56,7 @@ pub(crate) fn orders() -> watch::Receiver<bool> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) listens: Option<String>,
+    pub(crate) ready: bool,
     pub(crate) progress: u64,
     pub(crate) last: bool,
     pub(crate) gone: bool,
@@ -69,8 +73,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        let mut child =
-            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, status) = watch::channel(Status::default());
         thread::spawn(move || {
@@ -78,6 +81,7 @@ impl Process {
                 sender.send_modify(|status| match line.split_once(' ') {
                     Some(("listens", address)) => status.listens = Some(address.to_owned()),
                     _ if line == "progress" => status.progress += 1,
+                    _ if line == "ready" => status.ready = true,
                     _ if line == "last" => status.last = true,
                     _ => {}
                 });
@@ -92,11 +96,7 @@ impl Process {
     /// # Errors
     ///
     /// It does not come, or the child ends before.
-    pub(crate) async fn until(
-        &self,
-        what: &str,
-        comes: impl Fn(&Status) -> bool,
-    ) -> Result<Status, String> {
+    pub(crate) async fn until(&self, what: &str, comes: impl Fn(&Status) -> bool) -> Result<Status, String> {
         let mut status = self.status.clone();
         let found = timeout(PATIENCE, status.wait_for(|status| comes(status) || status.gone)).await;
         match found {

@@ -1,9 +1,10 @@
-//! What lies between the clients and the server, and ends connections: at a random byte, in three ways.
+//! What lies between a client and the server, and ends connections: at a random byte, in three ways.
 //!
 //! A connection is *cut* (FIN in both directions), *reset* (RST), or becomes a *black hole*, which takes everything and
 //! gives nothing until one end has had enough. Where that happens is drawn when the connection comes: a direction, and an
 //! offset below 64, 1,024 or 16,384 bytes, so that it hits handshakes and midst of messages alike.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::random::Random;
 
 /// A proxy that runs as long as the runtime.
 pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     server: watch::Sender<Option<SocketAddr>>,
     tally: Arc<watch::Sender<Tally>>,
     violence: Arc<watch::Sender<Violence>>,
@@ -29,6 +30,12 @@ pub(crate) struct Tally {
     pub(crate) cut: u64,
     pub(crate) reset: u64,
     pub(crate) black_holes: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cut, {} reset, {} black holes", self.cut, self.reset, self.black_holes)
+    }
 }
 
 impl Tally {
@@ -88,16 +95,24 @@ impl Proxy {
                     Violence::On => Some(Fate::draw(&mut random.lock().unwrap())),
                     Violence::Off => None,
                 };
-                let (server, told) = (*to.borrow(), Arc::clone(&told));
+                let (server, told, mut wanted) = (*to.borrow(), Arc::clone(&told), wanted.subscribe());
                 tokio::spawn(async move {
                     // Without a server the client is refused by closing.
                     let Some(server) = server else { return };
                     let Ok(server) = TcpStream::connect(server).await else { return };
-                    relay(client, server, fate, &told).await;
+                    tokio::select! {
+                        () = relay(client, server, fate, &told) => {}
+                        // One that came in peaceful times makes room for one with a fate.
+                        Ok(_) = wanted.wait_for(|violence| *violence == Violence::On), if fate.is_none() => {}
+                    }
                 });
             }
         });
         Self { address, server, tally, violence }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://{}", self.address)
     }
 
     pub(crate) fn lead_to(&self, server: Option<SocketAddr>) {
@@ -127,7 +142,12 @@ impl Proxy {
     }
 }
 
-async fn relay(mut client: TcpStream, mut server: TcpStream, fate: Option<Fate>, told: &watch::Sender<Tally>) {
+async fn relay(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    fate: Option<Fate>,
+    told: &watch::Sender<Tally>,
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let limit = |from_client| match fate {
         Some(fate) if fate.from_client == from_client => fate.offset,
