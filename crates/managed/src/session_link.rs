@@ -74,3 +74,69 @@ fn sent(change: &SessionChange) -> Option<MessageId> {
 const fn forgets(change: &SessionChange) -> bool {
     matches!(change, SessionChange::Completed(_) | SessionChange::Begin(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use gantline_client::PacketId;
+    use gantline_protocol::Message;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::options::{OnOutboxFull, OutboxBounds};
+
+    /// Keeps nothing.
+    struct Nothing;
+
+    #[async_trait]
+    impl SessionStore for Nothing {
+        async fn load(&self, _: &mut (dyn FnMut(SessionChange) + Send)) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn apply(&self, _: Vec<SessionChange>) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn link() -> SessionLink {
+        let bounds = OutboxBounds { messages: 10, bytes: 1000, on_full: OnOutboxFull::default() };
+        let mut outbox = Outbox::new(bounds, true);
+        outbox.link();
+        outbox.accept(true);
+        SessionLink::new(Arc::new(Nothing), &Arc::new(Mutex::new(outbox)))
+    }
+
+    fn id() -> PacketId {
+        PacketId::new(1).unwrap()
+    }
+
+    fn sent(name: u64) -> SessionChange {
+        let message = Message::new("t", "1").unwrap().qos(QoS::ExactlyOnce);
+        SessionChange::Sent { id: id(), message, expires: None, name: Some(name) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_session_forgets_a_message_only_when_the_outbox_has_noted_it() {
+        let link = link();
+        let message = Message::new("t", "1").unwrap().qos(QoS::ExactlyOnce);
+        drop(link.outbox.lock().offer(message, (Instant::now(), SystemTime::now())));
+        link.apply(vec![sent(1)]).await.unwrap();
+        let mut completed = link.apply(vec![SessionChange::Completed(id())]);
+        assert!(timeout(Duration::from_secs(60), &mut completed).await.is_err());
+        let batch = std::future::poll_fn(|cx| link.outbox.lock().poll_changes(cx)).await.unwrap();
+        assert_eq!(batch.changes[1..], [crate::OutboxChange::Sent(MessageId::new(1))]);
+        drop(link.outbox.lock().kept(&batch));
+        completed.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_journal_that_ends_without_the_note_fails_the_session() {
+        let link = link();
+        link.apply(vec![sent(1)]).await.unwrap();
+        let completed = link.apply(vec![SessionChange::Completed(id())]);
+        link.outbox.lock().journal_ended();
+        assert!(completed.await.is_err());
+    }
+}
