@@ -74,6 +74,11 @@ impl Scene {
             return Err(format!("the publisher failed ({status})"));
         }
         self.subscriber.until("the last messages", |status| status.last).await?;
+        self.server.finish();
+        let status = self.server.until("what it has dropped", |status| status.dropped.is_some()).await?;
+        if status.dropped != Some(0) {
+            return Err(format!("{what}: the server's queues were full, it dropped {:?}", status.dropped));
+        }
         let read = |name: &str| ledger::read(&self.directory.join(name));
         let figures = judge(&read("publisher.ledger"), &read("subscriber.ledger"), violence);
         let seconds = self.began.elapsed().as_secs_f64();

@@ -15,6 +15,8 @@ use tokio::time::timeout;
 pub(crate) enum Report {
     /// Where the server listens.
     Listens(String),
+    /// So many messages the server has dropped.
+    Dropped(u64),
     /// The subscription is there, for the first time.
     Ready,
     /// A message more was delivered, or taken.
@@ -27,6 +29,7 @@ impl Report {
     pub(crate) fn say(self) {
         let line = match self {
             Self::Listens(address) => format!("listens {address}\n"),
+            Self::Dropped(count) => format!("dropped {count}\n"),
             Self::Ready => "ready\n".to_owned(),
             Self::Progress => "progress\n".to_owned(),
             Self::Last => "last\n".to_owned(),
@@ -56,6 +59,7 @@ pub(crate) fn orders() -> watch::Receiver<bool> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) listens: Option<String>,
+    pub(crate) dropped: Option<u64>,
     pub(crate) ready: bool,
     pub(crate) progress: u64,
     pub(crate) last: bool,
@@ -80,6 +84,7 @@ impl Process {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 sender.send_modify(|status| match line.split_once(' ') {
                     Some(("listens", address)) => status.listens = Some(address.to_owned()),
+                    Some(("dropped", count)) => status.dropped = count.parse().ok(),
                     _ if line == "progress" => status.progress += 1,
                     _ if line == "ready" => status.ready = true,
                     _ if line == "last" => status.last = true,
