@@ -102,17 +102,17 @@ impl Client {
         connecting::connect(self.shared(), Some(stream)).await
     }
 
-    /// Loads the session from its [store](ConnectOptions::session_store), if there is one and connecting has not done it
-    /// already. Gives the publishes of an earlier process that had a [name](Publish::across_restarts) and whose flow was
-    /// not over, in the order in which they go on: each with its name and with a future of its outcome. Each is given
-    /// once; whoever is not interested drops it.
+    /// Loads the session from its [store](ConnectOptions::session_store), if there is one and connecting has not done
+    /// it already. Gives the publishes of an earlier process that had a [name](Publish::across_restarts) and whose flow
+    /// was not over, in the order in which they go on: each with its name and with a future of its outcome. Each is
+    /// given once; whoever is not interested drops it.
     ///
-    /// Nothing is sent: the session goes on when the client connects. While there is an attempt to connect or a
-    /// connection that has loaded it before, there is nothing to wait for. Cancel safe.
+    /// Nothing is sent: the session goes on when the client connects. Cancel safe.
     ///
     /// # Errors
     ///
-    /// The store fails, or what it has belongs to another client id; see [`ConnectError`].
+    /// The store fails, or what it has belongs to another client id; or an attempt to connect is loading it now. See
+    /// [`ConnectError`].
     pub async fn load_session(&self) -> Result<Vec<(u64, Delivery)>, ConnectError> {
         connecting::load_session(self.shared()).await?;
         let restored = self.shared().pending.lock().take_restored();

@@ -1,7 +1,7 @@
 //! What a client writes down on the disk before it goes on: the evidence.
 //!
-//! A line is an entry; all lines of one call are synced together. A line that a kill has cut short is removed by the next
-//! process. Relates to: `verdict.rs`, which reads it.
+//! A line is an entry; all lines of one call are synced together. A line that a kill has cut short is removed by the
+//! next process. Relates to: `verdict.rs`, which reads it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,14 +1,17 @@
 //! Violence between a publisher and a subscriber that promise something: connections that are cut, processes that are
 //! killed, and at the end the question what arrived.
 //!
-//! The program is the parent; it starts itself again as server, publisher and subscriber, and between each of these and
-//! the server lies a proxy of its own. Both clients are managed, with sessions in stores; the publisher has its outbox in one too.
+//! The program is the parent; it starts itself again as server, publisher and subscriber, and between each of these
+//! and the server lies a proxy of its own. Both clients are managed, with sessions in stores; the publisher has its
+//! outbox in one too.
 //!
-//! | phase | violence | what is promised |
+//! | phase | violence | promise |
 //! |---|---|---|
-//! | cuts | the proxy ends connections at random bytes; nothing is killed | QoS 2 arrives once and in order, QoS 1 at least once, every publish ends once |
-//! | kills | publisher and subscriber are killed and started again, and the connections of the publisher end too | the same, as far as killed processes can tell: see `verdict.rs` |
-//! | server kills | the server is killed and started again, without its sessions | every publish ends once, nothing of QoS 2 arrives twice, and the clients come back by themselves |
+//! | cuts | connections end at random bytes | QoS 2 once and in order, QoS 1 at least once |
+//! | kills | those of the publisher too; publisher and subscriber are killed | the same, see `verdict.rs` |
+//! | server kills | the server is killed, its sessions are gone | QoS 2 at most once; the clients come back |
+//!
+//! In all of them each publish has one outcome, as far as killed processes can tell.
 //!
 //! `cargo test -p gantline --all-features --test chaos -- --cuts 1000 --kills 100 --server-kills 100 --seed 7` is the
 //! long way; without arguments it takes some seconds. Where it fails it says why and leaves its files. What the clients

@@ -1,8 +1,8 @@
 //! What lies between a client and the server, and ends connections: at a random byte, in three ways.
 //!
-//! A connection is *cut* (FIN in both directions), *reset* (RST), or becomes a *black hole*, which takes everything and
-//! gives nothing until one end has had enough. Where that happens is drawn when the connection comes: a direction, and an
-//! offset below 64, 1,024 or 16,384 bytes, so that it hits handshakes and midst of messages alike.
+//! A connection is *cut* (FIN in both directions), *reset* (RST), or becomes a *black hole*, which takes everything
+//! and gives nothing until one end has had enough. Where that happens is drawn when the connection comes: a
+//! direction, and an offset below 64, 1,024 or 16,384 bytes, so that it hits handshakes and midst of messages alike.
 
 use std::fmt;
 use std::net::SocketAddr;

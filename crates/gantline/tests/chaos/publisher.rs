@@ -1,9 +1,9 @@
 //! The publisher: numbered messages of QoS 1 and 2, one after the other, and what became of each.
 //!
-//! It writes down which numbers it is about to publish, publishes them, and writes down that they were accepted. A number
-//! whose acceptance is not written down may have been accepted or not; the next process leaves it alone. Outcomes are
-//! taken from the events, because those of messages of an earlier process come there only; that the future of each
-//! publish resolves too, and once, is counted.
+//! It writes down which numbers it is about to publish, publishes them, and writes down that they were accepted. A
+//! number whose acceptance is not written down may have been accepted or not; the next process leaves it alone.
+//! Outcomes are taken from the events, because those of messages of an earlier process come there only; that the
+//! future of each publish resolves too, and once, is counted.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

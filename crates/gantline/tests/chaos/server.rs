@@ -1,5 +1,5 @@
-//! The server: ours, with room for all that waits for a subscriber that hardly gets a word. It says where it listens and,
-//! at the end, whether it dropped something.
+//! The server: ours, with room for all that waits for a subscriber that hardly gets a word. It says where it listens
+//! and, at the end, whether it dropped something.
 
 use gantline::{Server, ServerOptions};
 

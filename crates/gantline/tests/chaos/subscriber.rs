@@ -1,8 +1,8 @@
 //! The subscriber: writes down each message that it takes.
 //!
-//! Where it is killed it acknowledges by hand, behind that, so that nothing is lost. What it was killed with in between
-//! comes again, because only the ledger knows that it was taken (see docs/adr/0020); `verdict.rs` tells such a repetition
-//! from one that must not be. Elsewhere taking a message acknowledges it, and nothing may come again.
+//! Where it is killed it acknowledges by hand, behind that, so that nothing is lost. What it was killed with in
+//! between comes again, because only the ledger knows that it was taken (see docs/adr/0020); `verdict.rs` tells such
+//! a repetition from one that must not be. Elsewhere taking a message acknowledges it, and nothing may come again.
 
 use std::path::Path;
 use std::time::Duration;

@@ -2,14 +2,15 @@
 //!
 //! What an entry is worth where processes are killed:
 //!
-//! - A message whose acceptance is written down must arrive. One that was intended and not accepted, as far as the ledger
-//!   knows, may.
-//! - A message arrives at the subscriber's ledger when its number comes for the first time. It may come again in another
-//!   process, if the one before was killed between writing it down and the session's store having the acknowledgement; of
-//!   QoS 2 that are the last ones only, at most as many as were in flight. Within one process QoS 2 never comes again.
-//! - The outcome of a message ends with the process that was told it and could not write it down any more; and one that
-//!   was written down comes again, if the process was killed before the outbox's store knew of it. Where no publisher is
-//!   killed neither happens.
+//! - A message whose acceptance is written down must arrive. One that was intended and not accepted, as far as the
+//!   ledger knows, may.
+//! - A message arrives at the subscriber's ledger when its number comes for the first time. It may come again in
+//!   another process, if the one before was killed between writing it down and the session's store having the
+//!   acknowledgement; of QoS 2 that are the last ones only, at most as many as were in flight. Within one process QoS
+//!   2 never comes again.
+//! - The outcome of a message ends with the process that was told it and could not write it down any more; and one
+//!   that was written down comes again, if the process was killed before the outbox's store knew of it. Where no
+//!   publisher is killed neither happens.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -142,7 +143,7 @@ fn judge_arrivals(
         if arrived.contains(number) {
             continue;
         }
-        // The server had it and was killed with it.
+        // The server had it and was killed with it, or had no subscription again yet.
         if violence == Violence::ServerKills {
             figures.lost += usize::from(outcome.as_deref() == Some("Delivered"));
             continue;
@@ -209,7 +210,11 @@ impl fmt::Display for Figures {
             let (arrived, again) = (of(&self.arrived, qos), of(&self.again, qos));
             writeln!(f, "  {qos:?}: {arrived} arrived, {again} came again")?;
         }
-        write!(f, "  delivered to a server that was killed with it: {}", self.lost)
+        write!(
+            f,
+            "  delivered and not arrived, because the server was killed with its sessions: {}",
+            self.lost
+        )
     }
 }
 

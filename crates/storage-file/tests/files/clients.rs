@@ -383,6 +383,20 @@ async fn lines_can_be_read_by_people() {
         ]
     );
     let scratch = Scratch::new();
+    let store = FileSessionStore::open(scratch.path()).unwrap();
+    let message = Message::new("a", "x").unwrap().qos(QoS::ExactlyOnce);
+    let named = SessionChange::Sent { id: id(7), message, expires: None, name: Some(12) };
+    let released = SessionChange::Released { id: id(7), name: Some(12) };
+    SessionStore::apply(&store, vec![named, released]).await.unwrap();
+    drop(store);
+    assert_eq!(
+        json(scratch.read("00000001.log")),
+        [
+            r#"{"sent":{"id":7,"name":12,"message":{"topic":"a","payload":"x","qos":2}}}"#,
+            r#"{"released_as":[7,12]}"#,
+        ]
+    );
+    let scratch = Scratch::new();
     let store = FileOutbox::open(scratch.path()).unwrap();
     OutboxStore::apply(&store, outbox()[..4].to_vec()).await.unwrap();
     drop(store);
