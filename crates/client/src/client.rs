@@ -21,7 +21,7 @@ use crate::connecting;
 use crate::error::{ConnectError, ConnectionError, DisconnectCause, ReauthenticateError};
 use crate::event::{ConnectionInfo, Event, Events};
 use crate::options::ConnectOptions;
-use crate::publish::Publish;
+use crate::publish::{Delivery, Publish};
 use crate::reauthenticate;
 use crate::request::{Disconnect, Subscribe, Unsubscribe};
 use crate::shared::Shared;
@@ -100,6 +100,23 @@ impl Client {
     /// See [`ConnectError`]; the failure is an [`Event`] too.
     pub async fn reconnect_with(&self, stream: Stream) -> Result<(), ConnectError> {
         connecting::connect(self.shared(), Some(stream)).await
+    }
+
+    /// Loads the session from its [store](ConnectOptions::session_store), if there is one and connecting has not done
+    /// it already. Gives the publishes of an earlier process that had a [name](Publish::across_restarts) and whose flow
+    /// was not over, in the order in which they go on: each with its name and with a future of its outcome. Each is
+    /// given once; whoever is not interested drops it.
+    ///
+    /// Nothing is sent: the session goes on when the client connects. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The store fails, or what it has belongs to another client id; or an attempt to connect is loading it now. See
+    /// [`ConnectError`].
+    pub async fn load_session(&self) -> Result<Vec<(u64, Delivery)>, ConnectError> {
+        connecting::load_session(self.shared()).await?;
+        let restored = self.shared().pending.lock().take_restored();
+        Ok(restored.into_iter().map(|(name, tag)| (name, Delivery::of(self.clone(), tag))).collect())
     }
 
     /// Replaces the options, for the next connection: another server, a fresh password. With another client id the next

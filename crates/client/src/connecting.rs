@@ -54,6 +54,18 @@ async fn connect_or_fall_back(shared: &Arc<Shared>, stream: Option<Stream>) -> R
     }
 }
 
+/// Loads the session from its store, if it has one that is not loaded yet.
+pub(crate) async fn load_session(shared: &Arc<Shared>) -> Result<(), ConnectError> {
+    let Some(journal) = &shared.journal else { return Ok(()) };
+    let options = Arc::clone(&shared.station.lock().options);
+    journal.check(&options.identity)?;
+    if journal.is_loaded() {
+        return Ok(());
+    }
+    let (mut lease, plan) = Lease::claim(shared, &options).await?;
+    journal.prepare(&mut lease, &plan, &shared.pending).await
+}
+
 /// So much later than now, or later than anybody waits.
 fn after(span: Duration) -> Instant {
     let now = Instant::now();
@@ -320,7 +332,7 @@ fn complete(
     if let Some(journal) = &shared.journal
         && !(resumed && lost.is_empty())
     {
-        journal.rewrite(machine.session());
+        journal.rewrite(machine.session(), &shared.pending);
     }
     shared.abandon(&lost);
     let mut dispatch = shared.dispatch.lock();

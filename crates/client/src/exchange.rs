@@ -115,7 +115,7 @@ impl Exchange {
         let watched = Recorder::watch(frame, self.machine.session());
         let turn = self.handle(now, frame, out)?;
         if let (Some(watched), Some(recorder)) = (watched, &mut self.recorder) {
-            recorder.seen(watched, self.machine.session());
+            recorder.seen(watched, self.machine.session(), &self.shared.pending);
         }
         Ok(turn)
     }
@@ -263,7 +263,7 @@ impl Exchange {
         match self.machine.publish(now, message, out) {
             Ok(()) => {
                 if let Some(recorder) = &mut self.recorder {
-                    recorder.sent(self.machine.session());
+                    recorder.sent(self.machine.session(), &self.shared.pending);
                 }
             }
             Err(NotSent::NoQuota(message)) => return Err(message),

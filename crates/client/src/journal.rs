@@ -39,8 +39,8 @@ pub(crate) struct Journal {
 /// A change that waits to be written.
 #[derive(Debug)]
 pub(crate) enum Note {
-    /// A message was sent; the task that writes makes a [`SessionChange`] of it.
-    Sent(PacketId, Outbound),
+    /// A message was sent, of this name; the task that writes makes a [`SessionChange`] of it.
+    Sent(PacketId, Outbound, Option<u64>),
     Change(SessionChange),
 }
 
@@ -80,6 +80,11 @@ impl Journal {
         }
     }
 
+    /// Whether the session was loaded.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.queue.lock().client_id.is_some()
+    }
+
     /// Makes store and session agree before an attempt to connect: loads the session for the first one, and writes what
     /// is left of the last connection for others. Cancel safe.
     ///
@@ -93,9 +98,8 @@ impl Journal {
         pending: &Mutex<Pending>,
     ) -> Result<(), ConnectError> {
         let Some(wanted) = &plan.client_id else { return Err(OptionsError::StoreWithoutClientId.into()) };
-        let is_loaded = self.queue.lock().client_id.is_some();
         let mut begins = plan.cleared;
-        if !is_loaded {
+        if !self.is_loaded() {
             let mut kept = Kept::default();
             let loaded = self.store.0.load(&mut |change| kept.apply(change)).await;
             loaded.map_err(ConnectError::Store)?;
@@ -110,7 +114,7 @@ impl Journal {
         }
         if begins {
             // With what was there, if nothing but its beginning has been lost.
-            self.rewrite(lease);
+            self.rewrite(lease, pending);
         }
         self.flush().await.map_err(ConnectError::Store)
     }
@@ -132,12 +136,13 @@ impl Journal {
     }
 
     /// Writes the whole session anew, because more has changed than single packets do.
-    pub(crate) fn rewrite(self: &Arc<Self>, session: &Session) {
+    pub(crate) fn rewrite(self: &Arc<Self>, session: &Session, pending: &Mutex<Pending>) {
         let client_id = self.queue.lock().client_id.clone();
         let begin = client_id.map(SessionChange::Begin).map(Note::Change);
+        let name = |tag| pending.lock().name(tag);
         let outgoing = session.outgoing().stages().map(|(id, stage)| match stage {
-            Stage::Sent(message) => Note::Sent(id, message.clone()),
-            Stage::Released => Note::Change(SessionChange::Released(id)),
+            Stage::Sent(message) => Note::Sent(id, message.clone(), name(message.tag)),
+            Stage::Released { tag } => Note::Change(SessionChange::Released { id, name: tag.and_then(name) }),
         });
         let incoming = session.incoming().iter().map(|id| Note::Change(SessionChange::Received(id)));
         self.append(begin.into_iter().chain(outgoing).chain(incoming));
@@ -217,13 +222,13 @@ impl Journal {
     fn change(&self, note: &Note) -> SessionChange {
         match note {
             Note::Change(change) => change.clone(),
-            Note::Sent(id, message) => {
+            Note::Sent(id, message, name) => {
                 let expires = match message.expires {
                     Moment::NEVER => None,
                     moment => SystemTime::now().checked_add(moment.since(self.clock.now())),
                 };
                 let message = message.frame.to_message(message.qos, message.retain, None, &[]);
-                SessionChange::Sent { id: *id, message, expires }
+                SessionChange::Sent { id: *id, message, expires, name: *name }
             }
         }
     }
@@ -232,7 +237,7 @@ impl Journal {
 impl Note {
     fn weight(&self) -> usize {
         let message = match self {
-            Self::Sent(_, message) => message.weight(),
+            Self::Sent(_, message, _) => message.weight(),
             Self::Change(_) => 0,
         };
         size_of::<Self>() + message

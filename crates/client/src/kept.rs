@@ -25,6 +25,7 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 struct Sent {
     id: PacketId,
+    name: Option<u64>,
     /// With its expiry; `None` if only PUBCOMP is missing.
     message: Option<(Message, Option<SystemTime>)>,
 }
@@ -34,8 +35,10 @@ impl Kept {
     pub(crate) fn apply(&mut self, change: SessionChange) {
         match change {
             SessionChange::Begin(client_id) => *self = Self { client_id: Some(client_id), ..Self::default() },
-            SessionChange::Sent { id, message, expires } => self.put(id, Some((message, expires))),
-            SessionChange::Released(id) => self.put(id, None),
+            SessionChange::Sent { id, message, expires, name } => {
+                self.put(id, name, Some((message, expires)))
+            }
+            SessionChange::Released { id, name } => self.put(id, name, None),
             SessionChange::Completed(id) => self.remove(id),
             SessionChange::Received(id) => drop(self.received.insert(id)),
             SessionChange::Freed(id) => drop(self.received.remove(&id)),
@@ -47,12 +50,12 @@ impl Kept {
         self.client_id.as_ref()
     }
 
-    /// The session, with slots for its messages that nobody waits at.
+    /// The session, with slots for its messages; nobody waits at those without a name.
     pub(crate) fn into_session(self, now: Moment, pending: &Mutex<Pending>) -> Session {
         let mut session = Session::default();
         let mut pending = pending.lock();
-        for Sent { id, message } in self.outgoing.into_values() {
-            let tag = pending.orphan();
+        for Sent { id, name, message } in self.outgoing.into_values() {
+            let tag = pending.orphan(name);
             match message {
                 Some((message, expires)) => {
                     let expires = expires.map_or(Moment::NEVER, |expires| later(now, expires));
@@ -68,10 +71,10 @@ impl Kept {
         session
     }
 
-    fn put(&mut self, id: PacketId, message: Option<(Message, Option<SystemTime>)>) {
+    fn put(&mut self, id: PacketId, name: Option<u64>, message: Option<(Message, Option<SystemTime>)>) {
         self.remove(id);
         self.places.insert(id, self.next_place);
-        self.outgoing.insert(self.next_place, Sent { id, message });
+        self.outgoing.insert(self.next_place, Sent { id, name, message });
         self.next_place += 1;
     }
 

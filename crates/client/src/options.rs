@@ -208,6 +208,16 @@ impl ConnectOptions {
         self
     }
 
+    /// Puts something between the client and its [store](Self::session_store): what `wrap` makes of the store takes its
+    /// place. Does nothing without a store.
+    pub fn map_session_store<S: SessionStore + 'static>(
+        mut self,
+        wrap: impl FnOnce(Arc<dyn SessionStore>) -> S,
+    ) -> Self {
+        self.session_store = self.session_store.map(|Store(store)| Store(Arc::new(wrap(store))));
+        self
+    }
+
     /// Whether packets wait for the [store](Self::session_store). Default [`Durability::BeforeSend`]. It counts in the
     /// options with which a client is made.
     pub const fn session_durability(mut self, durability: Durability) -> Self {

@@ -32,6 +32,19 @@ pub(crate) struct Pending {
     /// If there is such a time: when the slots are due, oldest first. Those in front that are done are forgotten.
     due: VecDeque<(Moment, u32, u64)>,
     sequence: u64,
+    /// Names and tags of publishes of an earlier process, until they are asked for.
+    restored: Vec<(u64, u32)>,
+}
+
+/// How long a publish waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until the connection ends.
+    OfConnection,
+    /// Until the flow ends.
+    OfFlow,
+    /// As that, and by this name the next process can go on waiting.
+    Named(u64),
 }
 
 #[derive(Debug)]
@@ -40,29 +53,53 @@ struct Slot {
     waker: Option<Waker>,
     /// The waiter still wants to know.
     awaited: bool,
-    /// The waiter waits for the end of the flow, not of the connection.
-    patient: bool,
+    patience: Patience,
     /// The flow may still be completed.
     in_flight: bool,
     /// Tells apart those who use a slot one after the other.
     sequence: u64,
 }
 
+impl Slot {
+    fn is_patient(&self) -> bool {
+        self.patience != Patience::OfConnection
+    }
+}
+
 impl Pending {
     /// A slot for a message that is about to be accepted.
-    pub(crate) fn reserve(&mut self, patient: bool) -> u32 {
+    pub(crate) fn reserve(&mut self, patience: Patience) -> u32 {
         self.sequence += 1;
         let sequence = self.sequence;
-        let slot = Slot { outcome: None, waker: None, awaited: true, patient, in_flight: true, sequence };
+        let slot = Slot { outcome: None, waker: None, awaited: true, patience, in_flight: true, sequence };
         // Mailbox and session are bounded far below this.
         u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
     }
 
-    /// A slot for a message that an earlier process has sent: nobody waits for it.
-    pub(crate) fn orphan(&mut self) -> u32 {
-        let tag = self.reserve(false);
+    /// A slot for a message that an earlier process has sent. If it has a name, somebody may ask for it; else nobody
+    /// waits for it.
+    pub(crate) fn orphan(&mut self, name: Option<u64>) -> u32 {
+        if let Some(name) = name {
+            let tag = self.reserve(Patience::Named(name));
+            self.restored.push((name, tag));
+            return tag;
+        }
+        let tag = self.reserve(Patience::OfConnection);
         self.give_up(tag);
         tag
+    }
+
+    /// The names and tags of what an earlier process has sent. Whoever asks has to wait at these tags or give them up.
+    pub(crate) fn take_restored(&mut self) -> Vec<(u64, u32)> {
+        std::mem::take(&mut self.restored)
+    }
+
+    /// The name of a publish that is in flight.
+    pub(crate) fn name(&self, tag: u32) -> Option<u64> {
+        match self.slots.get(tag as usize)?.patience {
+            Patience::Named(name) => Some(name),
+            Patience::OfConnection | Patience::OfFlow => None,
+        }
     }
 
     /// The message of this tag was accepted now, for somebody who is not patient. Returns whether its deadline is the only one, of which the driver has to
@@ -101,7 +138,7 @@ impl Pending {
     fn is_awaited(&self, tag: u32, sequence: u64) -> bool {
         let slot = self.slots.get(tag as usize);
         slot.is_some_and(|slot| {
-            slot.sequence == sequence && slot.awaited && !slot.patient && slot.outcome.is_none()
+            slot.sequence == sequence && slot.awaited && !slot.is_patient() && slot.outcome.is_none()
         })
     }
 
@@ -159,7 +196,7 @@ impl Pending {
             wakers.extend(self.complete(tag, Err(lost(false, Progress::Unsent, cause.clone()))));
         }
         for (_, slot) in &mut self.slots {
-            if slot.outcome.is_none() && slot.awaited && !slot.patient {
+            if slot.outcome.is_none() && slot.awaited && !slot.is_patient() {
                 slot.outcome = Some(Err(lost(session_kept, Progress::Sent, cause.clone())));
                 wakers.extend(slot.waker.take());
             }
@@ -303,7 +340,7 @@ mod tests {
 
     use gantline_protocol::{AckProperties, ReasonCode};
 
-    use super::{DisconnectCause, Outcome, Pending, PublishError, PublishResult, Room};
+    use super::{DisconnectCause, Outcome, Patience, Pending, PublishError, PublishResult, Room};
 
     fn cx() -> Context<'static> {
         Context::from_waker(Waker::noop())
@@ -316,18 +353,19 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_only_when_both_sides_have_let_go() {
         let mut pending = Pending::default();
-        let dropped = pending.reserve(false);
+        let dropped = pending.reserve(Patience::OfConnection);
         pending.give_up(dropped);
-        let next = pending.reserve(false);
+        let next = pending.reserve(Patience::OfConnection);
         assert_ne!(dropped, next);
         assert!(pending.complete(dropped, success()).is_none());
-        assert_eq!(pending.reserve(false), dropped);
+        assert_eq!(pending.reserve(Patience::OfConnection), dropped);
     }
 
     #[test]
     fn a_lost_connection_says_what_is_sent_again() {
         let mut pending = Pending::default();
-        let (sent, unsent) = (pending.reserve(false), pending.reserve(false));
+        let (sent, unsent) =
+            (pending.reserve(Patience::OfConnection), pending.reserve(Patience::OfConnection));
         let wakers = pending.close(&[unsent], &DisconnectCause::Requested, true);
         assert!(wakers.is_empty());
         for (tag, resent) in [(sent, true), (unsent, false)] {
@@ -337,15 +375,15 @@ mod tests {
             assert_eq!(lost.resent_on_resume, resent);
         }
         // The one in flight may still be acknowledged after a resume.
-        assert_eq!(pending.reserve(false), unsent);
+        assert_eq!(pending.reserve(Patience::OfConnection), unsent);
         assert!(pending.complete(sent, success()).is_none());
-        assert_eq!(pending.reserve(false), sent);
+        assert_eq!(pending.reserve(Patience::OfConnection), sent);
     }
 
     #[test]
     fn an_acknowledgement_after_a_resume_replaces_what_was_not_read() {
         let mut pending = Pending::default();
-        let tag = pending.reserve(false);
+        let tag = pending.reserve(Patience::OfConnection);
         assert!(pending.close(&[], &DisconnectCause::Requested, true).is_empty());
         assert!(pending.complete(tag, success()).is_none());
         assert!(matches!(pending.poll(tag, &mut cx()), Poll::Ready(Ok(_))));

@@ -12,6 +12,7 @@ use gantline_protocol::{AckProperties, Message, Outbound, ReasonCode};
 
 use crate::client::Client;
 use crate::error::{PublishError, PublishResult};
+use crate::pending::Patience;
 use crate::shared::Accepted;
 
 /// A message on its way: resolves when its flow is complete, with the acknowledgement.
@@ -31,7 +32,7 @@ use crate::shared::Accepted;
 pub struct Publish {
     client: Client,
     step: Step,
-    patient: bool,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -48,7 +49,7 @@ enum Step {
 
 impl Publish {
     pub(crate) const fn new(client: Client, message: Message) -> Self {
-        Self { client, step: Step::New(message), patient: false }
+        Self { client, step: Step::New(message), patience: Patience::OfConnection }
     }
 
     /// The first step alone: resolves when the message is accepted into the bounded output, with a future of the
@@ -65,7 +66,18 @@ impl Publish {
     /// messages in order, because [`ConnectionLost::progress`](crate::ConnectionLost::progress) then says what is to be
     /// sent anew. Not the default, because it waits for ever if nobody reconnects.
     pub const fn across_connections(mut self) -> Self {
-        self.patient = true;
+        self.patience = Patience::OfFlow;
+        self
+    }
+
+    /// As [`across_connections`](Self::across_connections), and the [store](crate::SessionStore) of the session keeps
+    /// this name with the message. If the process ends first, [`Client::load_session`] gives the next one the outcome
+    /// under that name. Without a store it is the same as `across_connections`.
+    ///
+    /// For programs that keep what they publish in a store of their own, so that they do not send as new what the
+    /// session still delivers. The names of messages in flight have to differ.
+    pub const fn across_restarts(mut self, name: u64) -> Self {
+        self.patience = Patience::Named(name);
         self
     }
 
@@ -87,7 +99,7 @@ impl Publish {
             if place.is_some_and(|place| !room.wait(place, cx.waker())) && shared.is_connected() {
                 return Poll::Pending;
             }
-            let accepted = shared.accept(message, self.patient);
+            let accepted = shared.accept(message, self.patience);
             if let Ok(Accepted::Full) = accepted {
                 if place.is_some() {
                     return Poll::Pending;
@@ -170,6 +182,13 @@ enum Wait {
     Slot(u32),
     /// The outcome was told; nothing more will be.
     Over,
+}
+
+impl Delivery {
+    /// Of the message of this tag, which nobody else waits for.
+    pub(crate) const fn of(client: Client, tag: u32) -> Self {
+        Self { client, wait: Wait::Slot(tag) }
+    }
 }
 
 impl Future for Delivery {

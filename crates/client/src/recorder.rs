@@ -17,8 +17,10 @@ use gantline_protocol::session::Stage;
 use gantline_protocol::{
     ClientConnection, Delivery, FixedHeader, PacketId, PacketType, ReasonCode, Receipt, Session, StoreError,
 };
+use parking_lot::Mutex;
 
 use crate::journal::{Journal, Note};
+use crate::pending::Pending;
 use crate::session::Lease;
 use crate::session_store::SessionChange;
 
@@ -71,12 +73,24 @@ impl Recorder {
     }
 
     /// Notes what the machine made of it.
-    pub(crate) fn seen(&mut self, Watched { id, before }: Watched, session: &Session) {
+    pub(crate) fn seen(
+        &mut self,
+        Watched { id, before }: Watched,
+        session: &Session,
+        pending: &Mutex<Pending>,
+    ) {
         match (before, outgoing(session, id)) {
             (State::Received, _) if incoming(session, id) == State::None => {
                 self.note(SessionChange::Freed(id), Holds::Yes);
             }
-            (State::Sent, State::Released) => self.note(SessionChange::Released(id), Holds::Yes),
+            (State::Sent, State::Released) => {
+                let tag = match session.outgoing().stage(id) {
+                    Some(Stage::Released { tag }) => tag,
+                    Some(Stage::Sent(_)) | None => None,
+                };
+                let name = tag.and_then(|tag| pending.lock().name(tag));
+                self.note(SessionChange::Released { id, name }, Holds::Yes);
+            }
             (State::Sent | State::Released, State::None) => {
                 self.note(SessionChange::Completed(id), Holds::No);
             }
@@ -85,12 +99,13 @@ impl Recorder {
     }
 
     /// Notes that the machine has just sent a message of QoS 1 or 2.
-    pub(crate) fn sent(&mut self, session: &Session) {
+    pub(crate) fn sent(&mut self, session: &Session, pending: &Mutex<Pending>) {
         let outgoing = session.outgoing();
         if let Some(id) = outgoing.last_id()
             && let Some(Stage::Sent(message)) = outgoing.stage(id)
         {
-            self.notes.push(Note::Sent(id, message.clone()));
+            let name = pending.lock().name(message.tag);
+            self.notes.push(Note::Sent(id, message.clone(), name));
             self.holds = true;
         }
     }
@@ -159,7 +174,7 @@ enum Holds {
 fn outgoing(session: &Session, id: PacketId) -> State {
     match session.outgoing().stage(id) {
         Some(Stage::Sent(_)) => State::Sent,
-        Some(Stage::Released) => State::Released,
+        Some(Stage::Released { .. }) => State::Released,
         None => State::None,
     }
 }

@@ -91,10 +91,17 @@ pub enum SessionChange {
         message: Message,
         /// When it expires; `None` if it does not.
         expires: Option<SystemTime>,
+        /// What its publisher calls it: see [`Publish::across_restarts`](crate::Publish::across_restarts).
+        name: Option<u64>,
     },
     /// PUBREC came for the message that was sent with this id: it is not to be sent again. PUBREL is, in the order of
     /// these changes.
-    Released(PacketId),
+    Released {
+        /// Its packet id.
+        id: PacketId,
+        /// What its publisher calls it, as when it was sent.
+        name: Option<u64>,
+    },
     /// The message that was sent with this id is acknowledged completely.
     Completed(PacketId),
     /// The application took a message of QoS 2 that came with this id: one that comes with it again is a duplicate.

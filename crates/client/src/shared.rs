@@ -24,7 +24,7 @@ use crate::features;
 use crate::inbox::{Gauge, StreamBounds};
 use crate::journal::Journal;
 use crate::options::ConnectOptions;
-use crate::pending::{Outcome, Pending, Room, Rooms};
+use crate::pending::{Outcome, Patience, Pending, Room, Rooms};
 use crate::session::Station;
 
 /// The state behind all handles of a client. It outlives connections; a driver lives as long as one.
@@ -103,9 +103,8 @@ impl Shared {
         Ok(outbound)
     }
 
-    /// Tries to put a message into the mailbox. A `patient` waiter waits for the end of the flow, not of the
-    /// connection.
-    pub(crate) fn accept(&self, message: &Outbound, patient: bool) -> Result<Accepted, PublishError> {
+    /// Tries to put a message into the mailbox.
+    pub(crate) fn accept(&self, message: &Outbound, patience: Patience) -> Result<Accepted, PublishError> {
         if message.qos == QoS::AtMostOnce {
             if !self.terms.is_connected() {
                 return Err(PublishError::NotConnected);
@@ -120,7 +119,7 @@ impl Shared {
         if !pending.open {
             return Err(PublishError::NotConnected);
         }
-        let (tag, mut order) = (pending.reserve(patient), None);
+        let (tag, mut order) = (pending.reserve(patience), None);
         let pushed = self.mailbox.push_queue(Outbound { tag, ..message.clone() });
         let accepted = if pushed.dropped > 0 {
             pending.cancel(tag);

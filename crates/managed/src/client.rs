@@ -48,14 +48,15 @@ impl ManagedClient {
     }
 
     /// Starts, or starts again after a stop: connects, and connects again whenever the connection is lost. Resolves
-    /// when what the store of the outbox has is read, not when there is a connection; see
+    /// when what the stores of the outbox and of the session have is read, not when there is a connection; see
     /// [`connected`](Self::connected). Does nothing if the client is running.
     ///
     /// While the client is still stopping, it waits for that. Cancel safe.
     ///
     /// # Errors
     ///
-    /// The store of the outbox could not be read. The client is not started.
+    /// The store of the outbox could not be read, or, next to it, the one of the session, which fails or belongs to
+    /// another client id. The client is not started.
     pub async fn start(&self) -> Result<(), StoreError> {
         lifecycle::start(self.shared()).await
     }

@@ -47,6 +47,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, store: Arc<dyn OutboxStore>) {
             }
         }
     }
+    shared.outbox.lock().journal_ended();
     if let Err(error) = guarded(async move { store.close().await }).await {
         tracing::warn!(%error, "the store of the outbox was not closed");
         shared.tell(ManagedEvent::StoreFailed(error));

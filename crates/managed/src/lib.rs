@@ -59,6 +59,7 @@ mod pub_sub;
 mod publish;
 mod pump;
 mod servers;
+mod session_link;
 mod shared;
 mod state;
 mod subscribe;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use gantline_client::{ConnectError, Delivery};
 use gantline_protocol::{QoS, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -88,21 +89,29 @@ async fn load(shared: &Shared, store: &Arc<dyn OutboxStore>) -> Result<(), Store
         Ok(log)
     });
     let Log { messages, highest } = found.await?;
+    let linked = shared.outbox.lock().is_linked();
+    let unfinished = if linked { load_session(shared).await? } else { Vec::new() };
     if let Some(highest) = highest {
         shared.outbox.lock().know(highest);
     }
     let now = (Instant::now(), SystemTime::now());
-    let in_doubt: Vec<MessageId> = {
+    let mut in_doubt = Vec::new();
+    let mut adopted = Vec::new();
+    {
         let mut outbox = shared.outbox.lock();
-        messages
-            .into_values()
-            .filter_map(|message| {
-                let entry = outbox.restore(message, now);
-                let doubtful = entry.in_doubt && entry.message.qos_level() == QoS::ExactlyOnce;
-                doubtful.then_some(entry.id)
-            })
-            .collect()
-    };
+        for message in messages.into_values() {
+            let entry = outbox.restore(message, now);
+            if entry.in_doubt && entry.message.qos_level() == QoS::ExactlyOnce {
+                in_doubt.push(entry.id);
+            }
+        }
+        for (id, delivery) in unfinished {
+            outbox.know(id);
+            // One that is not there is done with, and only the session has not heard of it.
+            adopted.extend(outbox.take(id).map(|entry| (entry, delivery)));
+        }
+    }
+    shared.parked.lock().adopt(shared, adopted);
     if shared.options.in_doubt == InDoubt::GiveUp {
         for id in in_doubt {
             let entry = shared.outbox.lock().take(id);
@@ -112,6 +121,15 @@ async fn load(shared: &Shared, store: &Arc<dyn OutboxStore>) -> Result<(), Store
         }
     }
     Ok(())
+}
+
+/// The messages that the session of an earlier process delivers.
+async fn load_session(shared: &Shared) -> Result<Vec<(MessageId, Delivery)>, StoreError> {
+    match shared.client.load_session().await {
+        Ok(found) => Ok(found.into_iter().map(|(name, delivery)| (MessageId::new(name), delivery)).collect()),
+        Err(ConnectError::Store(error)) => Err(error),
+        Err(error) => Err(StoreError::new("cannot use the store of the session", error)),
+    }
 }
 
 /// What a store gives, put together.

@@ -181,6 +181,10 @@ impl ManagedOptions {
 
     /// Keeps the outbox in a store, so that its messages outlive the program. A message is accepted when the store has
     /// it. Default: none, the outbox is in memory only.
+    ///
+    /// To keep the promise of QoS 2 when the program is killed, give the connections a
+    /// [session store](ConnectOptions::session_store) and [`clean_start(false)`](ConnectOptions::clean_start) as well:
+    /// then a message in flight goes on where it was, and the outbox waits for it. The two stores belong together.
     pub fn outbox_store(mut self, store: impl OutboxStore + 'static) -> Self {
         self.store = Some(Arc::new(store));
         self

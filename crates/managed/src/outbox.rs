@@ -28,6 +28,8 @@ pub(crate) struct Outbox {
     load: Load,
     next_id: MessageId,
     notes: Option<Notes>,
+    /// The session has a store too, and says when it has a message.
+    linked: bool,
     pump: Option<Waker>,
 }
 
@@ -68,6 +70,11 @@ struct Notes {
     kept: u64,
     /// Those who wait until a message is kept.
     accepted: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// The number of the last message noted as sent by the session, and who waits until it is kept.
+    sent: u64,
+    awaiting_sent: Vec<oneshot::Sender<()>>,
+    /// The journal has ended.
+    ended: bool,
     closing: bool,
     journal: Option<Waker>,
 }
@@ -117,8 +124,18 @@ impl Outbox {
             load: Load::default(),
             next_id: MessageId::new(1),
             notes: has_store.then(Notes::default),
+            linked: false,
             pump: None,
         }
+    }
+
+    /// From now on messages of QoS 2 are not noted as sent ahead, but when the session has them.
+    pub(crate) const fn link(&mut self) {
+        self.linked = true;
+    }
+
+    pub(crate) const fn is_linked(&self) -> bool {
+        self.linked
     }
 
     // ---- publishers ----
@@ -300,6 +317,11 @@ impl Outbox {
             // Whoever waited may have gone.
             let _ = sender.send(());
         }
+        if notes.sent <= notes.kept {
+            for sender in notes.awaiting_sent.drain(..) {
+                let _ = sender.send(());
+            }
+        }
         self.pump.take()
     }
 
@@ -331,11 +353,44 @@ impl Outbox {
     pub(crate) fn close_journal(&mut self, closing: bool) -> Option<Waker> {
         let notes = self.notes.as_mut()?;
         notes.closing = closing;
+        notes.ended &= closing;
         notes.journal.take()
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.notes.as_ref().is_some_and(|notes| notes.closing)
+    }
+
+    // ---- the session's store ----
+
+    /// The session has these messages.
+    pub(crate) fn note_sent(&mut self, ids: impl IntoIterator<Item = MessageId>) -> Option<Waker> {
+        let notes = self.notes.as_mut()?;
+        let mut waker = None;
+        for id in ids {
+            waker = notes.add(OutboxChange::Sent(id)).or(waker);
+            notes.sent = notes.made;
+        }
+        waker
+    }
+
+    /// Told when the store knows of all messages that the session has; `None` if it does. Dropped if the journal ends
+    /// before.
+    pub(crate) fn when_noted(&mut self) -> Option<oneshot::Receiver<()>> {
+        let notes = self.notes.as_mut().filter(|notes| notes.sent > notes.kept)?;
+        let (sender, receiver) = oneshot::channel();
+        if !notes.ended {
+            notes.awaiting_sent.push(sender);
+        }
+        Some(receiver)
+    }
+
+    /// The journal has ended, with everything kept or without.
+    pub(crate) fn journal_ended(&mut self) {
+        if let Some(notes) = &mut self.notes {
+            notes.ended = true;
+            notes.awaiting_sent.clear();
+        }
     }
 
     // ---- within ----
@@ -384,7 +439,7 @@ impl Outbox {
             self.noted += 1;
             let change = match entry.message.qos_level() {
                 QoS::AtMostOnce if entry.stored => OutboxChange::Remove(entry.id),
-                QoS::ExactlyOnce if !entry.in_doubt => OutboxChange::Sent(entry.id),
+                QoS::ExactlyOnce if !entry.in_doubt && !self.linked => OutboxChange::Sent(entry.id),
                 _ => continue,
             };
             entry.stored = !matches!(change, OutboxChange::Remove(_));

@@ -109,7 +109,8 @@ pub enum OutboxChange {
     /// This message came; it is behind all others.
     Append(OutboxMessage),
     /// This message of QoS 2 is about to be sent for the first time: from now on the server may have it, so whoever
-    /// loads it must not take it for a new one.
+    /// loads it must not take it for a new one. If the session has a store too, it comes when that has the message.
+    /// It may come behind the end of the message.
     Sent(MessageId),
     /// This message is done with: delivered, rejected, dropped, or not to be sent again.
     Remove(MessageId),

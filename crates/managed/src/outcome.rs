@@ -126,7 +126,8 @@ pub enum Doubt {
     /// that store.
     #[error("the managed client was stopped; the message waits in the store")]
     Stored,
-    /// A message of QoS 2 from the store had been sent by a client that is gone. See [`InDoubt`](crate::InDoubt).
+    /// A message of QoS 2 from the store had been sent by a client that is gone, and the session's store, if there is
+    /// one, does not have it any more. See [`InDoubt`](crate::InDoubt).
     #[error("the message had been sent by an earlier client of the same store")]
     Restarted,
 }

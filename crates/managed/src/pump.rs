@@ -39,6 +39,8 @@ pub(crate) struct Pump {
     closed: bool,
     /// The subscriptions come first.
     held: bool,
+    /// The store of the session keeps the ids of messages.
+    linked: bool,
 }
 
 impl Pump {
@@ -49,6 +51,14 @@ impl Pump {
         self.alone = self.suspicious;
         self.closed = false;
         self.held = true;
+        self.linked = shared.outbox.lock().is_linked();
+    }
+
+    /// Waits for messages that the session of an earlier process delivers.
+    pub(crate) fn adopt(&mut self, shared: &Shared, mut messages: Vec<(Entry, Delivery)>) {
+        messages.sort_by_key(|(entry, _)| entry.id);
+        self.in_flight.extend(messages);
+        shared.note_in_flight(self.in_flight.len());
     }
 
     /// Runs as long as it is polled. Cancel safe.
@@ -141,7 +151,11 @@ impl Pump {
                 true
             }
             Poll::Ready(Taken::Message(entry)) => {
-                let publish = shared.client.publish(entry.to_send(now)).across_connections();
+                let publish = shared.client.publish(entry.to_send(now));
+                let publish = match self.linked {
+                    true => publish.across_restarts(entry.id.value()),
+                    false => publish.across_connections(),
+                };
                 self.next = Some((entry, publish.queued()));
                 true
             }

@@ -24,6 +24,7 @@ use crate::outbox_store::MessageId;
 use crate::outcome::{DropReason, Outcome};
 use crate::publish::End;
 use crate::pump::Pump;
+use crate::session_link::SessionLink;
 use crate::state::{State, StopCause};
 
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
     /// The options of the next connection.
     pub(crate) connect: Mutex<Arc<ConnectOptions>>,
     pub(crate) client: Client,
-    pub(crate) outbox: Mutex<Outbox>,
+    pub(crate) outbox: Arc<Mutex<Outbox>>,
     pub(crate) desire: Mutex<Desire>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
@@ -67,10 +68,18 @@ pub(crate) struct Accepted {
 
 impl Shared {
     pub(crate) fn new(options: ManagedOptions) -> Arc<Self> {
+        let outbox = Arc::new(Mutex::new(Outbox::new(options.outbox, options.store.is_some())));
+        let mut connect = options.connect.clone();
+        if options.store.is_some() {
+            connect = connect.map_session_store(|store| {
+                outbox.lock().link();
+                SessionLink::new(store, &outbox)
+            });
+        }
         Arc::new(Self {
             connect: Mutex::new(Arc::new(options.connect.clone())),
-            client: Client::new(options.connect.clone()),
-            outbox: Mutex::new(Outbox::new(options.outbox, options.store.is_some())),
+            client: Client::new(connect),
+            outbox,
             desire: Mutex::default(),
             state: watch::Sender::new(State::Stopped(StopCause::NotStarted)),
             wish: watch::Sender::new(Wish::Stop(ReasonCode::Success)),

@@ -1,7 +1,8 @@
 //! The store of a client's session: a log of what was sent, taken, and acknowledged.
 //!
 //! Lines are `{"begin":"client id"}`, `{"sent":{"id":7,"message":{…}}}`, `{"released":7}`, `{"completed":7}`,
-//! `{"received":9}` and `{"freed":9}`, as in [`SessionChange`]. Relates to: [`SessionStore`], which this implements;
+//! `{"received":9}` and `{"freed":9}`, as in [`SessionChange`]; of a message that has a name `"name":12` behind the id,
+//! and `{"released_as":[7,12]}`. Relates to: [`SessionStore`], which this implements;
 //! `message.rs`, what a message is. Leaves out: files.
 
 use std::borrow::Cow;
@@ -116,10 +117,13 @@ impl Change for SessionChange {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {
         let record = match self {
             Self::Begin(client_id) => Record::Begin(client_id.as_str().into()),
-            Self::Sent { id, message, expires } => {
-                Record::Sent(Sent { id: id.get(), message: MessageRecord::of(message, *expires) })
-            }
-            Self::Released(id) => Record::Released(id.get()),
+            Self::Sent { id, message, expires, name } => Record::Sent(Sent {
+                id: id.get(),
+                name: *name,
+                message: MessageRecord::of(message, *expires),
+            }),
+            Self::Released { id, name: None } => Record::Released(id.get()),
+            Self::Released { id, name: Some(name) } => Record::ReleasedAs(id.get(), *name),
             Self::Completed(id) => Record::Completed(id.get()),
             Self::Received(id) => Record::Received(id.get()),
             Self::Freed(id) => Record::Freed(id.get()),
@@ -131,11 +135,12 @@ impl Change for SessionChange {
         let id = |number: u16| PacketId::new(number).ok_or_else(|| value("id", number));
         Ok(match serde_json::from_slice(json)? {
             Record::Begin(text) => Self::Begin(ClientId::new(&*text).map_err(|error| value("begin", error))?),
-            Record::Sent(Sent { id: number, message }) => {
+            Record::Sent(Sent { id: number, name, message }) => {
                 let (message, expires) = message.message()?;
-                Self::Sent { id: id(number)?, message, expires }
+                Self::Sent { id: id(number)?, message, expires, name }
             }
-            Record::Released(number) => Self::Released(id(number)?),
+            Record::Released(number) => Self::Released { id: id(number)?, name: None },
+            Record::ReleasedAs(number, name) => Self::Released { id: id(number)?, name: Some(name) },
             Record::Completed(number) => Self::Completed(id(number)?),
             Record::Received(number) => Self::Received(id(number)?),
             Record::Freed(number) => Self::Freed(id(number)?),
@@ -149,7 +154,9 @@ impl Change for SessionChange {
                 places.insert(About::Session, place);
             }
             // In flight until it is acknowledged, also if it has expired.
-            Self::Sent { id, .. } | Self::Released(id) => drop(places.insert(About::Outgoing(id), place)),
+            Self::Sent { id, .. } | Self::Released { id, .. } => {
+                places.insert(About::Outgoing(id), place);
+            }
             Self::Completed(id) => drop(places.remove(&About::Outgoing(id))),
             Self::Received(id) => drop(places.insert(About::Incoming(id), place)),
             Self::Freed(id) => drop(places.remove(&About::Incoming(id))),
@@ -160,7 +167,7 @@ impl Change for SessionChange {
         match self {
             Self::Begin(client_id) => format!("the session of {:?}", client_id.as_str()),
             Self::Sent { id, message, .. } => format!("message {id} to {}", message.topic()),
-            Self::Released(id) | Self::Completed(id) => format!("what became of message {id}"),
+            Self::Released { id, .. } | Self::Completed(id) => format!("what became of message {id}"),
             Self::Received(id) | Self::Freed(id) => format!("the received id {id}"),
         }
     }
@@ -176,6 +183,8 @@ enum Record<'a> {
     #[serde(borrow)]
     Sent(Sent<'a>),
     Released(u16),
+    /// With its name.
+    ReleasedAs(u16, u64),
     Completed(u16),
     Received(u16),
     Freed(u16),
@@ -185,6 +194,8 @@ enum Record<'a> {
 #[serde(deny_unknown_fields)]
 struct Sent<'a> {
     id: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<u64>,
     #[serde(borrow)]
     message: MessageRecord<'a>,
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use gantline_client::{
     Client, ClientId, ConnectError, ConnectOptions, ConnectionInfo, DisconnectCause, Durability, Event,
-    OptionsError, ProtocolVersion, QoS, ReasonCode, SessionChange, SessionStore, StoreError, async_trait,
+    OptionsError, Progress, ProtocolVersion, PublishError, QoS, ReasonCode, SessionChange, SessionStore,
+    StoreError, async_trait,
 };
 use gantline_protocol::PacketType;
 use gantline_protocol::packet::{ConnAck, Packet};
@@ -453,7 +454,7 @@ async fn another_client_id_does_not_cost_what_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_session_without_a_beginning_is_ours() {
     let sent = message("a", "1", QoS::AtLeastOnce);
-    let mut log = Log::of(vec![SessionChange::Sent { id: id(7), message: sent, expires: None }]);
+    let mut log = Log::of(vec![SessionChange::Sent { id: id(7), message: sent, expires: None, name: None }]);
     for _ in 0..2 {
         let (_, mut peer, _) = started(&log, session_present()).await;
         assert_eq!(publish(&mut peer).await, ("1".to_owned(), 7, true));
@@ -472,4 +473,61 @@ fn a_store_without_a_session_is_refused() {
     assert_eq!(store(named.clone().version(ProtocolVersion::V3_1_1)), option("clean_start(false)"));
     assert_eq!(store(named.clone().version(ProtocolVersion::V3_1_1).clean_start(false)), Ok(()));
     assert_eq!(store(named.session_expiry(Duration::MAX)), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_process_hears_what_became_of_publishes_with_a_name() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    for (name, qos) in [(12, QoS::ExactlyOnce), (13, QoS::AtLeastOnce), (14, QoS::ExactlyOnce)] {
+        let publish = client.publish(message("a", "x", qos)).across_restarts(name);
+        drop(publish.queued().await.unwrap());
+        peer.expect_publish().await;
+    }
+    send(&client, "nameless", QoS::AtLeastOnce).await;
+    peer.expect_publish().await;
+    peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
+    peer.expect_ack().await;
+
+    let client = Client::new(options(&log.copy()));
+    let mut found = client.load_session().await.unwrap();
+    let mut names: Vec<u64> = found.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(names, [12, 13, 14]);
+    assert!(client.load_session().await.unwrap().is_empty());
+    found.sort_unstable_by_key(|(name, _)| *name);
+    let (stream, mut peer) = pair();
+    let (connected, _) = tokio::join!(client.reconnect_with(stream), peer.accept(session_present()));
+    connected.unwrap();
+    for (payload, packet_id) in [("x", 2), ("x", 3), ("nameless", 4)] {
+        assert_eq!(publish(&mut peer).await, (payload.to_owned(), packet_id, true));
+    }
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, 1, ReasonCode::Success));
+    peer.ack(Packet::PubComp, 1, ReasonCode::Success).await;
+    peer.ack(Packet::PubAck, 2, ReasonCode::NotAuthorized).await;
+    drop(found.pop());
+    let at_least_once = found.pop().unwrap().1.await;
+    assert!(matches!(at_least_once, Err(PublishError::Refused(_))), "{at_least_once:?}");
+    assert_eq!(found.pop().unwrap().1.await.unwrap().reason, ReasonCode::Success);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_outlives_the_next_restart_and_the_end_of_the_session_is_an_outcome() {
+    let log = Log::new();
+    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    drop(client.publish(message("a", "x", QoS::ExactlyOnce)).across_restarts(12).queued().await.unwrap());
+    peer.expect_publish().await;
+    let log = log.copy();
+    let (_client, mut peer, _) = started(&log, session_present()).await;
+    peer.expect_publish().await;
+    peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
+    peer.expect_ack().await;
+
+    let client = Client::new(options(&log.copy()));
+    let (name, delivery) = client.load_session().await.unwrap().pop().unwrap();
+    let (stream, mut peer) = pair();
+    let (connected, _) = tokio::join!(client.reconnect_with(stream), peer.accept(ConnAck::default()));
+    connected.unwrap();
+    let Err(PublishError::ConnectionLost(lost)) = delivery.await else { panic!() };
+    assert_eq!((name, lost.progress), (12, Progress::Received));
 }

@@ -17,3 +17,4 @@ mod stop;
 mod store;
 mod subscribe;
 mod support;
+mod two_stores;

@@ -47,7 +47,10 @@ pub enum Stage<'a> {
     /// PUBLISH was sent; PUBACK or PUBREC is awaited.
     Sent(&'a Outbound),
     /// PUBCOMP is awaited, and there is no message that could be sent again: PUBREC came, or the message was given up.
-    Released,
+    Released {
+        /// The tag of its [`Outbound`]; `None` if it was given up.
+        tag: Option<u32>,
+    },
 }
 
 #[derive(Debug)]
@@ -405,7 +408,8 @@ impl Entry {
     const fn stage(&self) -> Option<Stage<'_>> {
         match &self.state {
             State::Sent(message) => Some(Stage::Sent(message)),
-            State::Released { .. } | State::Discarded => Some(Stage::Released),
+            State::Released { tag, .. } => Some(Stage::Released { tag: Some(*tag) }),
+            State::Discarded => Some(Stage::Released { tag: None }),
             State::Requested(_) => None,
         }
     }

@@ -82,7 +82,7 @@ impl Kept for FileSessionStore {
                     state.outgoing.retain(|(held, _)| *held != id);
                     state.outgoing.push((id, Some(message)));
                 }
-                SessionChange::Released(id) => {
+                SessionChange::Released { id, .. } => {
                     state.outgoing.retain(|(held, _)| *held != id);
                     state.outgoing.push((id, None));
                 }
@@ -159,7 +159,7 @@ fn begin() -> SessionChange {
 
 fn sent(number: u16, payload: &str) -> SessionChange {
     let message = Message::new("a", payload.to_owned()).unwrap().qos(QoS::ExactlyOnce);
-    SessionChange::Sent { id: id(number), message, expires: None }
+    SessionChange::Sent { id: id(number), message, expires: None, name: None }
 }
 
 fn append(number: u64, payload: &str) -> OutboxChange {
@@ -172,7 +172,8 @@ fn append(number: u64, payload: &str) -> OutboxChange {
 fn session() -> Vec<SessionChange> {
     let text = "Grüße, \"quoted\"\n";
     let (seven, nine) = (id(7), id(9));
-    let (released, completed) = (SessionChange::Released(seven), SessionChange::Completed(seven));
+    let (released, completed) =
+        (SessionChange::Released { id: seven, name: None }, SessionChange::Completed(seven));
     let (received, freed) = (SessionChange::Received(nine), SessionChange::Freed(nine));
     vec![begin(), sent(7, text), sent(8, ""), received, released, sent(65_535, "x"), completed, freed]
 }
@@ -285,7 +286,7 @@ fn session_change() -> impl Strategy<Value = SessionChange> {
     prop_oneof![
         1 => Just(begin()),
         8 => (1_u16..6, "[a-z]{0,40}").prop_map(|(number, payload)| sent(number, &payload)),
-        4 => few().prop_map(SessionChange::Released),
+        4 => (few(), proptest::option::of(0_u64..20)).prop_map(|(id, name)| SessionChange::Released { id, name }),
         4 => few().prop_map(SessionChange::Completed),
         4 => few().prop_map(SessionChange::Received),
         4 => few().prop_map(SessionChange::Freed),
@@ -353,7 +354,7 @@ async fn everything_that_a_message_has_comes_back() {
 
     let scratch = Scratch::new();
     let store = FileSessionStore::open(scratch.path()).unwrap();
-    let change = SessionChange::Sent { id: id(1), message: full(), expires };
+    let change = SessionChange::Sent { id: id(1), message: full(), expires, name: Some(12) };
     SessionStore::apply(&store, vec![change.clone()]).await.unwrap();
     assert_eq!(Kept::load(&store).await, [change]);
 }
@@ -379,6 +380,20 @@ async fn lines_can_be_read_by_people() {
             r#"{"sent":{"id":65535,"message":{"topic":"a","payload":"x","qos":2}}}"#,
             r#"{"completed":7}"#,
             r#"{"freed":9}"#,
+        ]
+    );
+    let scratch = Scratch::new();
+    let store = FileSessionStore::open(scratch.path()).unwrap();
+    let message = Message::new("a", "x").unwrap().qos(QoS::ExactlyOnce);
+    let named = SessionChange::Sent { id: id(7), message, expires: None, name: Some(12) };
+    let released = SessionChange::Released { id: id(7), name: Some(12) };
+    SessionStore::apply(&store, vec![named, released]).await.unwrap();
+    drop(store);
+    assert_eq!(
+        json(scratch.read("00000001.log")),
+        [
+            r#"{"sent":{"id":7,"name":12,"message":{"topic":"a","payload":"x","qos":2}}}"#,
+            r#"{"released_as":[7,12]}"#,
         ]
     );
     let scratch = Scratch::new();
