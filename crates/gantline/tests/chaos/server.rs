@@ -18,7 +18,7 @@ pub(crate) async fn run() {
     Report::Listens(address.trim_start_matches("mqtt://").trim_end_matches('/').to_owned()).say();
     let mut orders = orders();
     while orders.changed().await.is_ok() {
-        Report::Dropped(server.stats().messages_dropped).say();
+        Report::Dropped(server.metrics().dropped.total()).say();
     }
 }
 
