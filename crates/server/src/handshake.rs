@@ -1,24 +1,26 @@
 //! The handshake: from an accepted stream to a connection whose client is known.
 //!
-//! A stranger gets a bounded time, TLS included, and may send one bounded CONNECT; what comes behind it stays in the socket until it
-//! is answered, but for the AUTH packets of its authentication method. Relates to: `authentication.rs`, which asks that
-//! method; `claim.rs`, which gives the session; `connection.rs`, which takes over.
+//! A stranger gets a bounded time, TLS included, and may send one bounded CONNECT; what comes behind it stays
+//! in the socket until it is answered, but for the AUTH packets of its authentication method. Relates to: `claim.rs`, which
+//! gives the session; `connection.rs`, which takes over. Leaves out: what happens on the connection.
+
+mod authenticating;
+mod refusing;
 
 use std::borrow::Cow;
-use std::future::poll_fn;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use gantline_protocol::codec::Reader;
 use gantline_protocol::{
-    Auth, AuthenticationStep, ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Moment,
-    Offer, Packet, PacketType, ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
+    ClientId, ConnAck, ConnAckProperties, Connect, FixedHeader, Limits, Moment, Offer, PacketType,
+    ProtocolVersion, ReasonCode, Rule, ServerConnection, Violation,
 };
 use gantline_transport::{Clock, Framed, FramedError, HandshakeError, PeerInfo, Stream, WebSocketFailure};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use self::authenticating::{Unauthenticated, authenticate};
+use self::refusing::{Refused, Stranger, answer, largest_for, refuse, untold, write_fitting};
 use crate::admission::Admission;
 use crate::authentication::Authentication;
 use crate::broker::Broker;
@@ -30,7 +32,7 @@ use crate::hooks::{ClientContext, PacketDirection};
 use crate::intercepted::Interception;
 use crate::review::{Reviewed, review};
 use crate::session_items::SessionItems;
-use crate::validation::{ConnectionRequest, Refusal, Verdict, validate, without_words};
+use crate::validation::{ConnectionRequest, Refusal, Verdict, validate};
 
 /// Brings a stream through the handshake and starts the task of its connection. Ends early when the server stops.
 pub(crate) async fn serve(
@@ -107,61 +109,6 @@ struct Judged<'a> {
     items: Option<SessionItems>,
 }
 
-/// Why the authentication of CONNECT failed.
-enum Unauthenticated {
-    Refused(ReasonCode),
-    Violated(Violation),
-    Left,
-}
-
-/// Why there is no connection.
-enum Refused {
-    /// The client is told why.
-    Told(ReasonCode, Box<Framed>),
-    /// There is no way to answer in MQTT.
-    Untold(Stranger, Box<Framed>),
-    /// It never got as far as MQTT.
-    WithoutHandshake(HandshakeError),
-    /// The client closed, or the network failed.
-    Left,
-}
-
-/// Who cannot be answered in MQTT.
-#[derive(Debug)]
-enum Stranger {
-    Violated(Violation),
-    WebSocket(WebSocketFailure),
-    Tls,
-    Http,
-}
-
-impl Stranger {
-    /// Says in the log who it was.
-    fn report(&self, peer: &PeerInfo) {
-        match self {
-            Self::Violated(violation) => tracing::info!(
-                name: "connection.violation",
-                %peer,
-                %violation,
-                "closed before CONNECT was accepted"
-            ),
-            Self::WebSocket(error) => {
-                tracing::info!(name: "connection.handshake_failed", %peer, %error, "its handshake failed")
-            }
-            Self::Tls => tracing::info!(
-                name: "connection.tls_unexpected",
-                %peer,
-                "sent TLS to a port without TLS: it has to use mqtt://, or another port"
-            ),
-            Self::Http => tracing::info!(
-                name: "connection.http_unexpected",
-                %peer,
-                "sent HTTP to a port of MQTT: it has to use mqtt://, or the port of a ws:// listener"
-            ),
-        }
-    }
-}
-
 async fn shake_hands(
     broker: &Arc<Broker>,
     stream: Stream,
@@ -224,9 +171,11 @@ async fn shake_hands(
     if connect.client_id.is_empty() && version.has_properties() {
         connack.properties.assigned_client_identifier = Some(id.as_str().to_owned());
     }
-    if !make_fit(&mut connack, version, largest_for(&connect), framed.out()) {
+    // A client that cannot be told is not let in, and nobody has to make room for it.
+    if !write_fitting(&mut connack, version, largest_for(&connect), framed.out()) {
         return Err(untold(Rule::PacketTooLarge.into(), framed));
     }
+    framed.out().clear();
     let client = (!options.hooks.is_empty()).then(|| {
         let user_name = connect.user_name.clone();
         let items = items.clone().unwrap_or_else(|| broker.items_of(&id));
@@ -284,22 +233,6 @@ async fn first_frame(mut framed: Framed) -> Result<(Vec<u8>, Framed), Refused> {
     }
 }
 
-fn untold(violation: Violation, framed: Framed) -> Refused {
-    Refused::Untold(Stranger::Violated(violation), Box::new(framed))
-}
-
-/// Leaves out of a CONNACK what is too much for the client; whether it fits then. A client that cannot be told is not let
-/// in, and nobody has to make room for it.
-fn make_fit(connack: &mut ConnAck, version: ProtocolVersion, largest: u32, out: &mut Vec<u8>) -> bool {
-    let mut fits = write(connack, version, largest, out);
-    if !fits {
-        connack.properties = without_words(std::mem::take(&mut connack.properties));
-        fits = write(connack, version, largest, out);
-    }
-    out.clear();
-    fits
-}
-
 /// Begins the connection with a session that was claimed, and writes CONNACK.
 fn begin(
     broker: &Broker,
@@ -349,72 +282,6 @@ fn begin(
         "connected"
     );
     Ok(machine)
-}
-
-/// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word into
-/// CONNACK [MQTT-4.12.0-5].
-async fn authenticate(
-    broker: &Broker,
-    connect: &Connect,
-    id: &ClientId,
-    limits: &Limits,
-    framed: &mut Framed,
-    connack: &mut ConnAckProperties,
-) -> Result<Option<Box<Authentication>>, Unauthenticated> {
-    let Some(name) = &connect.properties.authentication_method else { return Ok(None) };
-    let Some(method) = broker.options.authentication_method(name) else {
-        return Err(Unauthenticated::Refused(ReasonCode::BadAuthenticationMethod));
-    };
-    let data = connect.properties.authentication_data.clone();
-    let mut authentication =
-        Box::new(Authentication::new(Arc::clone(method), id.clone(), connect.user_name.clone(), data));
-    loop {
-        let data = match poll_fn(|cx| authentication.poll(cx)).await {
-            AuthenticationStep::Refuse(reason) => return Err(Unauthenticated::Refused(reason)),
-            AuthenticationStep::Continue(data) => data,
-            AuthenticationStep::Done(data) => {
-                connack.authentication_method = Some(name.clone());
-                connack.authentication_data = data;
-                return Ok(Some(authentication));
-            }
-        };
-        let (auth, out) = (authentication.packet(ReasonCode::ContinueAuthentication, data), framed.out());
-        if auth.encode(connect.version, out).is_err() || out.len() > limits.peer.maximum_packet_size as usize
-        {
-            tracing::error!(
-                name: "authentication.unsendable",
-                client = %id,
-                "a step of authentication is too large for it"
-            );
-            out.clear();
-            return Err(Unauthenticated::Refused(ReasonCode::UnspecifiedError));
-        }
-        framed.flush().await.map_err(|_| Unauthenticated::Left)?;
-        let answer = next_auth(framed, connect.version, name).await?;
-        authentication.receive(answer).map_err(Unauthenticated::Violated)?;
-    }
-}
-
-/// The client's answer to AUTH: another AUTH with the same method, or DISCONNECT [MQTT-3.1.2-30].
-async fn next_auth(
-    framed: &mut Framed,
-    version: ProtocolVersion,
-    method: &str,
-) -> Result<Auth, Unauthenticated> {
-    let mut frame = Vec::new();
-    framed.next_frame(&mut frame).await.map_err(|error| match error {
-        FramedError::Violation(violation) => Unauthenticated::Violated(violation),
-        FramedError::Closed | FramedError::Io(_) => Unauthenticated::Left,
-    })?;
-    let (rule, kind) = match Packet::decode(&frame, version).map_err(Unauthenticated::Violated)? {
-        Packet::Auth(auth) if auth.properties.authentication_method.as_deref() == Some(method) => {
-            return Ok(auth);
-        }
-        Packet::Auth(_) => (Rule::AuthenticationMethodChanged, PacketType::Auth),
-        Packet::Disconnect(_) => return Err(Unauthenticated::Left),
-        other => (Rule::UnexpectedPacket, other.packet_type()),
-    };
-    Err(Unauthenticated::Violated(Violation::new(rule).in_packet(kind)))
 }
 
 fn read(frame: &[u8]) -> Result<Connect, Violation> {
@@ -483,60 +350,7 @@ async fn judge<'a>(
     Ok(Judged { id, offer, told, items })
 }
 
-/// The largest packet that the client takes.
-fn largest_for(connect: &Connect) -> u32 {
-    connect.properties.maximum_packet_size.map_or(u32::MAX, NonZeroU32::get)
-}
-
-/// Writes a CONNACK, unless it is larger than this or cannot be expressed; then nothing is written.
-fn write(connack: &ConnAck, version: ProtocolVersion, largest: u32, out: &mut Vec<u8>) -> bool {
-    let fits = connack.encode(version, out).is_ok() && out.len() <= largest as usize;
-    if !fits {
-        out.clear();
-    }
-    fits
-}
-
-/// Answers a CONNECT that cannot be read, if its version allows that.
-fn answer(frame: &[u8], violation: Violation, mut framed: Framed) -> Refused {
-    if violation.rule == Rule::UnsupportedProtocolVersion {
-        framed.out().extend_from_slice(&UNSUPPORTED_VERSION);
-        return Refused::Told(violation.reason(), Box::new(framed));
-    }
-    match version_of(frame) {
-        Some(version) if version.has_reason_codes() && violation.reason().allowed_in(PacketType::ConnAck) => {
-            tracing::debug!(name: "connection.connect_unreadable", %violation, "CONNECT cannot be read");
-            refuse(Refusal::new(violation.reason()), version, u32::MAX, framed)
-        }
-        // [MQTT-3.1.4-1]: before 5.0 there is no return code for it.
-        _ => untold(violation, framed),
-    }
-}
-
-fn refuse(refusal: Refusal, version: ProtocolVersion, largest: u32, mut framed: Framed) -> Refused {
-    let (reason, properties) = refusal.into_parts();
-    let connack = ConnAck { session_present: false, reason, properties };
-    if !write(&connack, version, largest, framed.out()) {
-        let connack = ConnAck { properties: without_words(connack.properties), ..connack };
-        write(&connack, version, largest, framed.out());
-    }
-    Refused::Told(reason, Box::new(framed))
-}
-
-/// The version that a CONNECT names, whatever is wrong with the rest of it.
-fn version_of(frame: &[u8]) -> Option<ProtocolVersion> {
-    let header = FixedHeader::parse(frame).ok()??;
-    if header.packet_type != PacketType::Connect {
-        return None;
-    }
-    let mut body = Reader::new(frame.get(usize::from(header.header_len)..)?);
-    let name = body.binary().ok()?;
-    ProtocolVersion::from_wire(name, body.u8().ok()?)
-}
-
 /// What TLS begins with. To MQTT it is a CONNECT with flags that CONNECT does not have.
 const TLS_CLIENT_HELLO: [u8; 2] = [0x16, 3];
 /// What an upgrade to WebSocket begins with. To MQTT it is a PUBACK with flags that PUBACK does not have.
 const HTTP_GET: &[u8] = b"GET ";
-/// CONNACK with return code 1 in the form before 5.0, which every client can read [MQTT-3.1.2-2].
-const UNSUPPORTED_VERSION: [u8; 4] = [0x20, 2, 0, 1];

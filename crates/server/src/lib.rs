@@ -25,12 +25,14 @@
 //! are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves
 //! retained messages if there is a [store](RetainedStore) for them.
 
+mod accepting;
 mod administration;
 mod admission;
 mod authentication;
 mod broker;
 mod claim;
 mod connection;
+
 mod error;
 mod events;
 mod exchange;
@@ -49,6 +51,7 @@ mod publishing;
 mod rate;
 mod retained_store;
 mod review;
+mod running;
 mod server;
 mod session_items;
 mod subscribing;

@@ -8,20 +8,18 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantline_protocol::{
-    AuthenticationMethod, ClientId, Message, Outbound, QoS, ReasonCode, TopicError, TopicFilter,
-};
+use gantline_protocol::{AuthenticationMethod, ClientId, Message, Outbound, QoS, TopicError, TopicFilter};
 #[cfg(feature = "websocket")]
 use gantline_transport::WebSocketServerOptions;
-use gantline_transport::{AcceptBackoff, Address, Clock, Listener, Stream, accept};
+use gantline_transport::{Address, Clock, Listener, Stream};
 #[cfg(feature = "tls")]
 use gantline_transport::{TlsAcceptor, TlsServerOptions};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::accepting::accept_all;
 use crate::admission::Admission;
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
@@ -36,6 +34,7 @@ use crate::local::LocalSubscription;
 use crate::options::ServerOptions;
 use crate::persistence::{self, Persistence};
 use crate::retained_store::RetainedStore;
+use crate::running::{CUT_OFF, Core};
 use crate::sys;
 use crate::timekeeper::keep_time;
 use crate::unconnected::{self, intercept_wills};
@@ -388,64 +387,6 @@ impl RunningServer {
     }
 }
 
-/// What all handles share.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) broker: Arc<Broker>,
-    pub(crate) clock: Clock,
-    addresses: Vec<Address>,
-    stopping: watch::Sender<bool>,
-    /// Held by every task that has to end before the server has stopped; `None` once it stops.
-    alive: Mutex<Option<mpsc::Sender<()>>>,
-    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
-    /// Tasks that do not end by themselves.
-    keepers: Mutex<Vec<AbortHandle>>,
-    persistence: Option<Persistence>,
-    pub(crate) layers: Layers,
-}
-
-/// What an accept loop needs of the server, which it does not keep alive.
-struct Door {
-    broker: Arc<Broker>,
-    clock: Clock,
-    stopping: watch::Receiver<bool>,
-    alive: mpsc::Sender<()>,
-}
-
-impl Core {
-    /// `None` once the server stops.
-    fn door(&self) -> Option<Door> {
-        let alive = self.alive.lock().clone()?;
-        let broker = Arc::clone(&self.broker);
-        Some(Door { broker, clock: self.clock, stopping: self.stopping.subscribe(), alive })
-    }
-
-    /// No more connections are accepted, and hand-shakes end.
-    fn stop(&self) {
-        self.stopping.send_replace(true);
-        drop(self.alive.lock().take());
-    }
-
-    /// Gives an order to every connection.
-    fn order(&self, order: Order) {
-        for slot in self.broker.clients.all().into_iter().chain(self.broker.locals()) {
-            if let Some(waker) = slot.mailbox.push_control(order) {
-                waker.wake();
-            }
-        }
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        self.stop();
-        self.order(Order::Shutdown);
-        // There is nobody who could set a deadline.
-        self.order(CUT_OFF);
-        self.keepers.lock().iter().for_each(AbortHandle::abort);
-    }
-}
-
 /// Reads renewed certificates, if that is wanted, until the server stops.
 #[cfg(feature = "tls")]
 async fn watch_files(tls: TlsAcceptor, mut stopping: watch::Receiver<bool>) {
@@ -454,57 +395,3 @@ async fn watch_files(tls: TlsAcceptor, mut stopping: watch::Receiver<bool>) {
         _ = stopping.wait_for(|stops| *stops) => {}
     }
 }
-
-async fn accept_all(mut listener: Box<dyn Listener>, door: Door, workers: Vec<Handle>) {
-    let mut backoff = AcceptBackoff::new();
-    let mut workers = workers.iter().cycle();
-    let mut stopping = door.stopping.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&mut *listener, &mut backoff) => accepted,
-            _ = stopping.wait_for(|stops| *stops) => return,
-        };
-        match accepted {
-            Err(error) => {
-                tracing::error!(
-                    name: "listener.failed",
-                    address = %listener.local_address(),
-                    %error,
-                    "nothing more is accepted here"
-                );
-                return;
-            }
-            Ok(stream) => {
-                if let Some(admission) = Admission::new(&door.broker, &door.alive) {
-                    welcome(stream, admission, &door, workers.next());
-                }
-            }
-        }
-    }
-}
-
-/// Starts the task of an accepted stream, on a worker if there is one.
-fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Handle>) {
-    let (clock, stopping) = (door.clock, door.stopping.clone());
-    // To take a socket from a runtime and give it back to the same one would cost two system calls.
-    let Some(worker) = worker.filter(|worker| worker.id() != Handle::current().id()) else {
-        drop(tokio::spawn(handshake::serve(stream, admission, clock, stopping)));
-        return;
-    };
-    match stream.detach() {
-        Err(error) => tracing::warn!(name: "connection.lost", %error, "an accepted connection was lost"),
-        Ok(detached) => {
-            worker.spawn(async move {
-                match detached.attach() {
-                    Ok(stream) => handshake::serve(stream, admission, clock, stopping).await,
-                    Err(error) => {
-                        tracing::warn!(name: "connection.lost", %error, "an accepted connection was lost")
-                    }
-                }
-            });
-        }
-    }
-}
-
-/// Behind [`Order::Shutdown`]: waits for nothing more.
-const CUT_OFF: Order = Order::Kick(ReasonCode::ServerShuttingDown);
