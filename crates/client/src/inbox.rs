@@ -146,22 +146,25 @@ impl Inbox {
         Filling { inbox: self, state: self.state.lock(), dropped: 0 }
     }
 
-    /// Takes the next message; `Ready(None)` if none will come any more. Messages of QoS 0 that come right behind are
-    /// put into `batch`, which is empty, and count here until the next call. The flag says that the driver may read
-    /// again.
-    pub(crate) fn poll_take(
+    /// Takes the next message; `Ready(None)` if none will come any more. `hand_over` gets it while the stream cannot be
+    /// frozen: who notes a receipt there has noted it before the end of the connection collects them. Messages of QoS 0
+    /// that come right behind are put into `batch`, which is empty, and count here until the next call. The flag says
+    /// that the driver may read again.
+    pub(crate) fn poll_take<T>(
         &self,
         batch: &mut VecDeque<Item>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(Item, bool)>> {
+        hand_over: impl FnOnce(Item) -> T,
+    ) -> Poll<Option<(T, bool)>> {
         let mut state = self.state.lock();
         (state.fetched, state.fetched_bytes) = (0, 0);
         let index =
             if state.frozen { state.items.iter().position(|item| item.ticket.is_void()) } else { Some(0) };
         match index.and_then(|index| state.remove(index)) {
             Some(item) => {
+                let taken = hand_over(item);
                 self.fetch(&mut state, batch);
-                Poll::Ready(Some((item, self.weigh(&mut state))))
+                Poll::Ready(Some((taken, self.weigh(&mut state))))
             }
             None if state.ended => Poll::Ready(None),
             None => {
