@@ -166,9 +166,10 @@ impl Client {
 
     /// A stream of all messages from now on, those of subscriptions included. It outlives connections.
     ///
-    /// A message that several streams want is acknowledged when the last of them has taken it. One that no stream wants
-    /// is acknowledged, dropped and told as an event; so take this before connecting if a session is resumed whose
-    /// subscriptions were made elsewhere.
+    /// A message that several streams want is acknowledged when the last of them has taken it. If the connection is lost
+    /// before, one of QoS 2 that some of them have taken counts as taken, so that they do not get it again; the others
+    /// keep it. One that no stream wants is acknowledged, dropped and told as an event; so take this before connecting
+    /// if a session is resumed whose subscriptions were made elsewhere.
     pub fn messages(&self) -> Messages {
         Messages::new(self.clone())
     }

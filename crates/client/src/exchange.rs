@@ -468,7 +468,7 @@ impl Exchange {
         self.deliver();
         let kept = self.machine.limits().session_expiry_interval > 0;
         if kept {
-            self.shared.dispatch.lock().freeze();
+            self.shared.dispatch.lock().freeze(&mut self.effects);
         }
         self.acknowledge(&mut Vec::new());
         if let Some(recorder) = &mut self.recorder {

@@ -329,10 +329,11 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let unheld = self.shared.dispatch.lock().remove(self.id);
         // Nobody will take what is left: it must not hold back the acknowledgements of others.
-        self.shared.settle(self.inbox.abandon(), true);
-        if unheld {
+        let _ = self.inbox.abandon(|left| self.shared.note(left));
+        // A stream that was too full holds up nobody any more.
+        self.shared.order_acknowledging();
+        if self.shared.dispatch.lock().remove(self.id) {
             // Without a connection the next one that resumes the session unsubscribes.
             let _ = self.shared.order(Command::Tidy);
         }
