@@ -121,8 +121,9 @@ impl Subscribe {
         &self.properties
     }
 
-    /// The stream alone, of messages that match the filters, whoever subscribed to them. Nothing is sent, so there need
-    /// be no connection, and the stream outlives connections and sessions; it ends with the client.
+    /// The stream alone, of messages that match the filters, whoever subscribed to them; without a filter, of all
+    /// messages. Nothing is sent, so there need be no connection, and the stream outlives connections and sessions; it
+    /// ends with the client.
     ///
     /// # Errors
     ///
