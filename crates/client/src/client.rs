@@ -166,9 +166,10 @@ impl Client {
 
     /// A stream of all messages from now on, those of subscriptions included. It outlives connections.
     ///
-    /// A message that several streams want is acknowledged when the last of them has taken it. One that no stream wants
-    /// is acknowledged, dropped and told as an event; so take this before connecting if a session is resumed whose
-    /// subscriptions were made elsewhere.
+    /// A message that several streams want is acknowledged when the last of them has taken it. If the connection is lost
+    /// before, one of QoS 2 that some of them have taken counts as taken, so that they do not get it again; the others
+    /// keep it. One that no stream wants is acknowledged, dropped and told as an event; so take this before connecting
+    /// if a session is resumed whose subscriptions were made elsewhere.
     pub fn messages(&self) -> Messages {
         Messages::new(self.clone())
     }
@@ -192,50 +193,54 @@ impl Client {
     /// Calls a function with each event, one after the other, in a task of its own: an adapter of
     /// [`events`](Self::events). Ends with the client, or when the task is aborted. A function that owns a clone of the
     /// client keeps it: then abort the task.
-    pub fn on_event<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    pub fn on_event<F, T>(&self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Event) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
-        let mut events = self.events();
-        tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                handle(event).await;
-            }
-        })
+        self.on(handle, Some)
     }
 
     /// Calls a function with what the server granted whenever a connection is there from now on: an adapter of
     /// [`events`](Self::events), as [`on_event`](Self::on_event) is. Subscriptions of a session that is gone can be made anew
     /// here.
-    pub fn on_connected<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    pub fn on_connected<F, T>(&self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Arc<ConnectionInfo>) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
-        let mut events = self.events();
-        tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                if let Event::Connected(info) = event {
-                    handle(info).await;
-                }
-            }
+        self.on(handle, |event| match event {
+            Event::Connected(info) => Some(info),
+            _ => None,
         })
     }
 
     /// Calls a function with the cause whenever a connection has ended from now on: an adapter of
     /// [`events`](Self::events), as [`on_event`](Self::on_event) is. It may [`reconnect`](Self::reconnect); an attempt that
     /// fails is no disconnection, but [`Event::ConnectFailed`].
-    pub fn on_disconnected<F, T>(&self, mut handle: F) -> JoinHandle<()>
+    pub fn on_disconnected<F, T>(&self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(DisconnectCause) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.on(handle, |event| match event {
+            Event::Disconnected { cause } => Some(cause),
+            _ => None,
+        })
+    }
+
+    /// Calls a function with what `select` makes of the events from now on.
+    fn on<E, F, T>(&self, mut handle: F, select: fn(Event) -> Option<E>) -> JoinHandle<()>
+    where
+        E: Send + 'static,
+        F: FnMut(E) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let mut events = self.events();
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                if let Event::Disconnected { cause } = event {
-                    handle(cause).await;
+                if let Some(selected) = select(event) {
+                    handle(selected).await;
                 }
             }
         })

@@ -187,10 +187,13 @@ impl Dispatch {
         effects.wakers.extend(self.streams.iter().filter_map(|(_, stream)| stream.inbox.end()));
     }
 
-    /// See [`Inbox::freeze`].
-    pub(crate) fn freeze(&self) {
+    /// See [`Inbox::freeze`] and [`Inbox::keep`].
+    pub(crate) fn freeze(&self, effects: &mut Effects) {
         for (_, stream) in &self.streams {
             stream.inbox.freeze();
+        }
+        for (_, stream) in &self.streams {
+            stream.inbox.keep(&mut effects.receipts);
         }
     }
 

@@ -246,8 +246,8 @@ pub enum Progress {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The acknowledgement did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The message is
-    /// delivered all the same, if the server lives.
+    /// The acknowledgement did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options.
+    /// The message is delivered all the same, if the server lives.
     #[error("the server did not acknowledge the message within {limit:?}")]
     TimedOut {
         /// The time-out.
@@ -327,7 +327,8 @@ pub enum SubscribeError {
     /// The server refused at least one filter. Those that it granted are given up again.
     #[error(transparent)]
     Refused(Box<FiltersRefused>),
-    /// SUBACK did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The subscription is given up.
+    /// SUBACK did not come within the [time-out](crate::ConnectOptions::operation_timeout) of the options. The
+    /// subscription is given up.
     #[error("the server did not answer SUBSCRIBE within {limit:?}")]
     TimedOut {
         /// The time-out.

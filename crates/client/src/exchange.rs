@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use gantline_protocol::{
     Acked, ClientConnection, Delivery, DisconnectProperties, Moment, NotSent, Outbound, Output, PacketId,
-    PacketType, ReasonCode, Receipt, Received, SubAck, TopicFilter, TopicName, UnsubAck,
-    UnsubscribeProperties,
+    PacketType, ReasonCode, Received, SubAck, TopicFilter, TopicName, UnsubAck, UnsubscribeProperties,
 };
 use gantline_transport::Turn;
 use tokio::sync::oneshot;
@@ -49,7 +48,6 @@ pub(crate) struct Exchange {
     last_topic: Option<TopicName>,
     payloads: Payloads,
     effects: Effects,
-    receipts: Vec<(Receipt, ReasonCode)>,
 }
 
 /// A request that waits for its answer.
@@ -92,7 +90,6 @@ impl Exchange {
             last_topic: None,
             payloads: Payloads::default(),
             effects: Effects::default(),
-            receipts: Vec::new(),
         }
     }
 
@@ -190,13 +187,17 @@ impl Exchange {
     /// Does what a turn of reading has led to: delivers, acknowledges, wakes, tells.
     pub(crate) fn conclude(&mut self, out: &mut Vec<u8>) {
         self.deliver();
+        self.release(out);
+        self.shared.perform(&mut self.effects);
+    }
+
+    fn release(&mut self, out: &mut Vec<u8>) {
         for (receipt, reason) in self.effects.receipts.drain(..) {
             match &mut self.recorder {
                 None => self.machine.acknowledge(receipt, reason, out),
                 Some(recorder) => recorder.acknowledge(&mut self.machine, receipt, reason, out),
             }
         }
-        self.shared.perform(&mut self.effects);
     }
 
     /// Whether we wait for the server: then the socket must be read, whoever else is slow.
@@ -328,13 +329,8 @@ impl Exchange {
 
     /// Acknowledges what the application is done with.
     pub(crate) fn acknowledge(&mut self, out: &mut Vec<u8>) {
-        self.shared.take_settled(&mut self.receipts);
-        for (receipt, reason) in self.receipts.drain(..) {
-            match &mut self.recorder {
-                None => self.machine.acknowledge(receipt, reason, out),
-                Some(recorder) => recorder.acknowledge(&mut self.machine, receipt, reason, out),
-            }
-        }
+        self.shared.take_settled(&mut self.effects.receipts);
+        self.release(out);
     }
 
     /// Takes a step of authenticating again.
@@ -472,7 +468,7 @@ impl Exchange {
         self.deliver();
         let kept = self.machine.limits().session_expiry_interval > 0;
         if kept {
-            self.shared.dispatch.lock().freeze();
+            self.shared.dispatch.lock().freeze(&mut self.effects);
         }
         self.acknowledge(&mut Vec::new());
         if let Some(recorder) = &mut self.recorder {

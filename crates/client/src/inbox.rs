@@ -146,22 +146,25 @@ impl Inbox {
         Filling { inbox: self, state: self.state.lock(), dropped: 0 }
     }
 
-    /// Takes the next message; `Ready(None)` if none will come any more. Messages of QoS 0 that come right behind are
-    /// put into `batch`, which is empty, and count here until the next call. The flag says that the driver may read
-    /// again.
-    pub(crate) fn poll_take(
+    /// Takes the next message; `Ready(None)` if none will come any more. `hand_over` gets it while the stream cannot be
+    /// frozen: who notes a receipt there has noted it before the end of the connection collects them. Messages of QoS 0
+    /// that come right behind are put into `batch`, which is empty, and count here until the next call. The flag says
+    /// that the driver may read again.
+    pub(crate) fn poll_take<T>(
         &self,
         batch: &mut VecDeque<Item>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(Item, bool)>> {
+        hand_over: impl FnOnce(Item) -> T,
+    ) -> Poll<Option<(T, bool)>> {
         let mut state = self.state.lock();
         (state.fetched, state.fetched_bytes) = (0, 0);
         let index =
             if state.frozen { state.items.iter().position(|item| item.ticket.is_void()) } else { Some(0) };
         match index.and_then(|index| state.remove(index)) {
             Some(item) => {
+                let taken = hand_over(item);
                 self.fetch(&mut state, batch);
-                Poll::Ready(Some((item, self.weigh(&mut state))))
+                Poll::Ready(Some((taken, self.weigh(&mut state))))
             }
             None if state.ended => Poll::Ready(None),
             None => {
@@ -232,22 +235,33 @@ impl Inbox {
         state.waker.take()
     }
 
-    /// The stream is gone: returns the receipts of what it did not take.
-    pub(crate) fn abandon(&self) -> Vec<(Receipt, ReasonCode)> {
+    /// The stream is gone. `note` gets the receipts of what it did not take while the stream cannot be frozen, as in
+    /// [`poll_take`](Self::poll_take).
+    pub(crate) fn abandon<T>(&self, note: impl FnOnce(Vec<(Receipt, ReasonCode)>) -> T) -> T {
         let mut state = self.state.lock();
         state.ended = true;
-        let items = std::mem::take(&mut state.items);
+        let mut items = std::mem::take(&mut state.items);
         (state.bytes, state.void) = (0, 0);
         (state.fetched, state.fetched_bytes) = (0, 0);
         self.weigh(&mut state);
+        let tickets = items.iter_mut().map(|item| std::mem::replace(&mut item.ticket, Ticket::Void));
+        let noted = note(tickets.filter_map(|ticket| ticket.settle(ReasonCode::Success)).collect());
+        // The messages are dropped behind it: there may be user code in that.
         drop(state);
-        items.into_iter().filter_map(|item| item.ticket.settle(ReasonCode::Success)).collect()
+        noted
     }
 
     /// The connection is lost and the server may send again what was not acknowledged.
     pub(crate) fn freeze(&self) {
         let mut state = self.state.lock();
         state.frozen = !state.ended;
+    }
+
+    /// All streams are frozen: keeps what others have taken, see [`Ticket::keep`].
+    pub(crate) fn keep(&self, released: &mut Vec<(Receipt, ReasonCode)>) {
+        let state = self.state.lock();
+        let kept = state.items.iter().filter_map(|item| item.ticket.keep());
+        released.extend(kept.map(|receipt| (receipt, ReasonCode::Success)));
     }
 
     /// The next connection is there. With `resent`, the server sends again what was not acknowledged.
@@ -261,7 +275,7 @@ impl Inbox {
         if resent {
             let items = std::mem::take(&mut state.items);
             (state.bytes, state.void) = (0, 0);
-            items.into_iter().filter(|item| item.ticket.is_void()).for_each(|item| state.add(item));
+            items.into_iter().filter(|item| item.ticket.is_kept()).for_each(|item| state.add(item));
             self.weigh(&mut state);
         }
         state.waker.take()
@@ -362,7 +376,7 @@ fn change(count: &AtomicUsize, more: bool) {
 impl Drop for Inbox {
     fn drop(&mut self) {
         // Whoever still held it, the gauge must not count it any more.
-        self.abandon();
+        self.abandon(drop);
     }
 }
 

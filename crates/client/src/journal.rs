@@ -139,13 +139,16 @@ impl Journal {
     pub(crate) fn rewrite(self: &Arc<Self>, session: &Session, pending: &Mutex<Pending>) {
         let client_id = self.queue.lock().client_id.clone();
         let begin = client_id.map(SessionChange::Begin).map(Note::Change);
-        let name = |tag| pending.lock().name(tag);
+        let pending = pending.lock();
+        let name = |tag| pending.name(tag);
         let outgoing = session.outgoing().stages().map(|(id, stage)| match stage {
             Stage::Sent(message) => Note::Sent(id, message.clone(), name(message.tag)),
             Stage::Released { tag } => Note::Change(SessionChange::Released { id, name: tag.and_then(name) }),
         });
         let incoming = session.incoming().iter().map(|id| Note::Change(SessionChange::Received(id)));
-        self.append(begin.into_iter().chain(outgoing).chain(incoming));
+        let notes: Vec<Note> = begin.into_iter().chain(outgoing).chain(incoming).collect();
+        drop(pending);
+        self.append(notes);
     }
 
     /// Whether packets that a batch has to be ahead of may leave.

@@ -167,9 +167,9 @@ impl ConnectOptions {
         self
     }
 
-    /// The longest silence on our side: the client pings when it sent nothing for so long, or got nothing for twice as long,
-    /// and gives the server up when a ping is not answered for as long again. Default 60 s; whole seconds, rounded up, at most 65,535; zero switches
-    /// it off. The server may demand another value.
+    /// The longest silence on our side: the client pings when it sent nothing for so long, or got nothing for twice as
+    /// long, and gives the server up when a ping is not answered for as long again. Default 60 s; whole seconds, rounded
+    /// up, at most 65,535; zero switches it off. The server may demand another value.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = u16::try_from(whole_seconds(interval)).unwrap_or(u16::MAX);
         self
@@ -262,9 +262,10 @@ impl ConnectOptions {
         self
     }
 
-    /// The most time for an answer of the server: to a publish of QoS 1 or 2, to a subscribe, an unsubscribe and a ping. The
-    /// waiting then ends with an error of its own; the connection goes on. Default: none, because a dead connection is found
-    /// by the [keep alive](Self::keep_alive).
+    /// The most time for an answer of the server: to a publish of QoS 1 or 2 that does not wait [across
+    /// connections](crate::Publish::across_connections), to a subscribe, an unsubscribe and a ping. The waiting then
+    /// ends with an error of its own; the connection goes on. Default: none, because a dead connection is found by the
+    /// [keep alive](Self::keep_alive).
     ///
     /// It is counted from when the request is accepted, so not while a publisher waits for room in the output. Nothing is taken
     /// back: a message is delivered all the same, and a subscription is given up by an unsubscribe.

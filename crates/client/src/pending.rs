@@ -102,10 +102,12 @@ impl Pending {
         }
     }
 
-    /// The message of this tag was accepted now, for somebody who is not patient. Returns whether its deadline is the only one, of which the driver has to
-    /// hear.
+    /// The message of this tag, the one that was reserved last, was accepted now. Returns whether it has a deadline and
+    /// that is the only one, of which the driver has to hear.
     pub(crate) fn time(&mut self, tag: u32, now: impl FnOnce() -> Moment) -> bool {
-        let Some(timeout) = self.timeout else { return false };
+        let Some(timeout) = self.timeout.filter(|_| self.is_awaited(tag, self.sequence)) else {
+            return false;
+        };
         while self.due.front().is_some_and(|(_, tag, sequence)| !self.is_awaited(*tag, *sequence)) {
             self.due.pop_front();
         }
@@ -337,8 +339,9 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
-    use gantline_protocol::{AckProperties, ReasonCode};
+    use gantline_protocol::{AckProperties, Moment, ReasonCode};
 
     use super::{DisconnectCause, Outcome, Patience, Pending, PublishError, PublishResult, Room};
 
@@ -387,6 +390,19 @@ mod tests {
         assert!(pending.close(&[], &DisconnectCause::Requested, true).is_empty());
         assert!(pending.complete(tag, success()).is_none());
         assert!(matches!(pending.poll(tag, &mut cx()), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn only_who_waits_for_the_connection_has_a_deadline() {
+        let mut pending = Pending { timeout: Some(Duration::from_secs(10)), ..Pending::default() };
+        for patience in [Patience::OfFlow, Patience::Named(7)] {
+            let patient = pending.reserve(patience);
+            assert!(!pending.time(patient, || Moment::ZERO));
+            assert_eq!(pending.next_deadline(), Moment::NEVER);
+        }
+        let tag = pending.reserve(Patience::OfConnection);
+        assert!(pending.time(tag, || Moment::ZERO));
+        assert_eq!(pending.next_deadline(), Moment::ZERO.plus(Duration::from_secs(10)));
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Publish {
     /// It is [`ConnectionLost`](PublishError::ConnectionLost) if the session turns out to be gone, which is known when
     /// the handle connects again at the latest; until then this waits. For programs that reconnect and keep their
     /// messages in order, because [`ConnectionLost::progress`](crate::ConnectionLost::progress) then says what is to be
-    /// sent anew. Not the default, because it waits for ever if nobody reconnects.
+    /// sent anew. Not the default, because it waits for ever if nobody reconnects: neither does the
+    /// [time-out](crate::ConnectOptions::operation_timeout) of the options end it.
     pub const fn across_connections(mut self) -> Self {
         self.patience = Patience::OfFlow;
         self

@@ -8,12 +8,13 @@ use std::pin::Pin;
 
 use gantline_protocol::{
     AckProperties, DisconnectProperties, QoS, ReasonCode, RetainHandling, SubAck, SubscribeFilter,
-    SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, UnsubscribeProperties,
+    SubscribeProperties, SubscriptionOptions, TopicError, TopicFilter, UnsubAck, UnsubscribeProperties,
 };
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::command::{Command, Goodbye, SubscribeCommand, Unanswered, UnsubscribeCommand};
+use crate::dispatch::StreamId;
 use crate::error::{ConnectionError, FiltersRefused, SubscribeError, UnsubscribeError};
 use crate::features::first_of;
 use crate::inbox::{OnFull, StreamBounds};
@@ -120,8 +121,9 @@ impl Subscribe {
         &self.properties
     }
 
-    /// The stream alone, of messages that match the filters, whoever subscribed to them. Nothing is sent, so there need
-    /// be no connection, and the stream outlives connections and sessions; it ends with the client.
+    /// The stream alone, of messages that match the filters, whoever subscribed to them; without a filter, of all
+    /// messages. Nothing is sent, so there need be no connection, and the stream outlives connections and sessions; it
+    /// ends with the client.
     ///
     /// # Errors
     ///
@@ -145,22 +147,7 @@ impl Subscribe {
     /// See [`SubscribeError`].
     pub async fn without_stream(self) -> Result<Subscribed, SubscribeError> {
         self.check()?;
-        let (reply, answer) = oneshot::channel();
-        let command =
-            SubscribeCommand { stream: None, filters: self.filters, properties: self.properties, reply };
-        let order = self.client.order(Command::Subscribe(Box::new(command)), answer).await;
-        let suback = order.map_err(|error| match error {
-            ConnectionError::NotConnected => SubscribeError::NotConnected,
-            ConnectionError::ConnectionLost(lost) => SubscribeError::ConnectionLost(lost),
-            ConnectionError::NotInVersion { option, version } => {
-                SubscribeError::NotInVersion { option, version }
-            }
-            ConnectionError::TimedOut { limit } => SubscribeError::TimedOut { limit },
-        })?;
-        let suback = suback.map_err(|unanswered| match unanswered {
-            Unanswered::Failed(failed) => SubscribeError::Request(failed),
-            Unanswered::TimedOut(limit) => SubscribeError::TimedOut { limit },
-        })?;
+        let suback = request(&self.client, None, self.filters, self.properties).await?;
         Ok(Subscribed { reasons: suback.reasons, properties: suback.properties })
     }
 
@@ -204,22 +191,37 @@ impl Subscribe {
         let filters: Vec<TopicFilter> = self.filters.iter().map(|filter| filter.filter.clone()).collect();
         // Registered before SUBSCRIBE is sent: retained messages may come ahead of SUBACK.
         let tap = Tap::open(shared, filters.clone(), self.bounds, self.on_full);
-        let (reply, answer) = oneshot::channel();
-        let (stream, properties) = (Some(tap.id()), self.properties);
-        let command = SubscribeCommand { stream, filters: self.filters, properties, reply };
-        if shared.order(Command::Subscribe(Box::new(command))).is_err() {
-            return Err(SubscribeError::NotConnected);
-        }
-        match answer.await {
-            Err(_) => Err(shared.lost().into()),
-            // Dropped, the tap unsubscribes, because the server may still grant it.
-            Ok(Err(Unanswered::TimedOut(limit))) => Err(SubscribeError::TimedOut { limit }),
-            Ok(Err(Unanswered::Failed(failed))) => {
-                tap.disown(&filters);
-                Err(failed.into())
+        match request(&self.client, Some(tap.id()), self.filters, self.properties).await {
+            Ok(suback) => granted(self.client, tap, filters, suback),
+            Err(error) => {
+                if let SubscribeError::Request(_) = error {
+                    tap.disown(&filters);
+                }
+                // Dropped, the tap unsubscribes from the rest: the server may still grant it.
+                Err(error)
             }
-            Ok(Ok(suback)) => granted(self.client, tap, filters, suback),
         }
+    }
+}
+
+/// Sends SUBSCRIBE and waits for its answer.
+async fn request(
+    client: &Client,
+    stream: Option<StreamId>,
+    filters: Vec<SubscribeFilter>,
+    properties: SubscribeProperties,
+) -> Result<SubAck, SubscribeError> {
+    let (reply, answer) = oneshot::channel();
+    let command = SubscribeCommand { stream, filters, properties, reply };
+    let shared = client.shared();
+    if shared.order(Command::Subscribe(Box::new(command))).is_err() {
+        return Err(SubscribeError::NotConnected);
+    }
+    match answer.await {
+        Err(_) => Err(shared.lost().into()),
+        Ok(Err(Unanswered::TimedOut(limit))) => Err(SubscribeError::TimedOut { limit }),
+        Ok(Err(Unanswered::Failed(failed))) => Err(failed.into()),
+        Ok(Ok(suback)) => Ok(suback),
     }
 }
 
@@ -323,20 +325,16 @@ impl Unsubscribe {
         let (reply, answer) = oneshot::channel();
         let command =
             UnsubscribeCommand { filters: self.filters, properties: self.properties, reply: Some(reply) };
-        let order = self.client.order(Command::Unsubscribe(Box::new(command)), answer).await;
-        let unsuback = order.map_err(|error| match error {
-            ConnectionError::NotConnected => UnsubscribeError::NotConnected,
-            ConnectionError::ConnectionLost(lost) => UnsubscribeError::ConnectionLost(lost),
-            ConnectionError::NotInVersion { option, version } => {
-                UnsubscribeError::NotInVersion { option, version }
-            }
-            ConnectionError::TimedOut { limit } => UnsubscribeError::TimedOut { limit },
-        })?;
-        let unsuback = unsuback.map_err(|unanswered| match unanswered {
-            Unanswered::Failed(failed) => UnsubscribeError::Request(failed),
-            Unanswered::TimedOut(limit) => UnsubscribeError::TimedOut { limit },
-        })?;
-        Ok(Unsubscribed { reasons: unsuback.reasons, properties: unsuback.properties })
+        let shared = self.client.shared();
+        if shared.order(Command::Unsubscribe(Box::new(command))).is_err() {
+            return Err(UnsubscribeError::NotConnected);
+        }
+        match answer.await {
+            Err(_) => Err(shared.lost().into()),
+            Ok(Err(Unanswered::TimedOut(limit))) => Err(UnsubscribeError::TimedOut { limit }),
+            Ok(Err(Unanswered::Failed(failed))) => Err(failed.into()),
+            Ok(Ok(UnsubAck { reasons, properties, .. })) => Ok(Unsubscribed { reasons, properties }),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What handles, streams and the driver of one client share.
 //!
 //! Several small locks, each held for a few instructions and none while user code runs or a waker is woken. Order:
-//! `dispatch`, then an inbox; `pending`, then the mailbox; the others are never held together. Relates to: `driver.rs`,
-//! which drains the mailbox, and `session.rs`, which says who has the session. Leaves out: IO.
+//! `dispatch`, then an inbox, then `settled`; `pending`, then the mailbox; the others are never held together. Relates
+//! to: `driver.rs`, which drains the mailbox, and `session.rs`, which says who has the session. Leaves out: IO.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,19 +170,29 @@ impl Shared {
 
     /// The application is done with messages. `freed`: a stream that was too full has room again.
     pub(crate) fn settle(&self, done: impl IntoIterator<Item = (Receipt, ReasonCode)>, freed: bool) {
+        if self.note(done) || freed {
+            self.order_acknowledging();
+        }
+    }
+
+    /// The first half of [`settle`](Self::settle), for who holds the lock of an inbox: notes receipts. Returns whether the
+    /// driver has to hear of it.
+    #[must_use = "nobody else orders to acknowledge them"]
+    pub(crate) fn note(&self, done: impl IntoIterator<Item = (Receipt, ReasonCode)>) -> bool {
         let mut done = done.into_iter().peekable();
-        if done.peek().is_none() && !freed {
-            return;
+        if done.peek().is_none() {
+            return false;
         }
         let mut settled = self.settled.lock();
         let told = !settled.is_empty();
         settled.extend(done);
-        let news = freed || (!told && !settled.is_empty());
-        drop(settled);
-        if news {
-            // Without a connection there is nobody to acknowledge to.
-            let _ = self.order(Command::Acknowledge);
-        }
+        !told
+    }
+
+    /// The other half.
+    pub(crate) fn order_acknowledging(&self) {
+        // Without a connection there is nobody to acknowledge to.
+        let _ = self.order(Command::Acknowledge);
     }
 
     /// Moves the receipts that the application is done with to `receipts`.

@@ -289,11 +289,14 @@ impl Tap {
     }
 
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let Some((Item { message, ticket, .. }, freed)) = ready!(self.inbox.poll_take(&mut self.batch, cx))
-        else {
-            return Poll::Ready(None);
-        };
-        self.shared.settle(ticket.settle(ReasonCode::Success), freed);
+        let Self { shared, inbox, batch, .. } = self;
+        let taken = inbox.poll_take(batch, cx, |Item { message, ticket, .. }| {
+            (message, shared.note(ticket.settle(ReasonCode::Success)))
+        });
+        let Some(((message, noted), freed)) = ready!(taken) else { return Poll::Ready(None) };
+        if noted || freed {
+            shared.order_acknowledging();
+        }
         Poll::Ready(Some(message))
     }
 
@@ -301,13 +304,13 @@ impl Tap {
         let (message, ticket) = match self.batch.pop_front() {
             Some(item) => (item.message, item.ticket),
             None => {
-                let Some((Item { message, ticket, .. }, freed)) =
-                    ready!(self.inbox.poll_take(&mut self.batch, cx))
+                let hand_over = |Item { message, ticket, .. }| (message, ticket);
+                let Some((taken, freed)) = ready!(self.inbox.poll_take(&mut self.batch, cx, hand_over))
                 else {
                     return Poll::Ready(None);
                 };
                 self.shared.settle(None, freed);
-                (message, ticket)
+                taken
             }
         };
         Poll::Ready(Some(Unacknowledged { message, ticket, shared: Arc::clone(&self.shared) }))
@@ -326,10 +329,11 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let unheld = self.shared.dispatch.lock().remove(self.id);
         // Nobody will take what is left: it must not hold back the acknowledgements of others.
-        self.shared.settle(self.inbox.abandon(), true);
-        if unheld {
+        let _ = self.inbox.abandon(|left| self.shared.note(left));
+        // A stream that was too full holds up nobody any more.
+        self.shared.order_acknowledging();
+        if self.shared.dispatch.lock().remove(self.id) {
             // Without a connection the next one that resumes the session unsubscribes.
             let _ = self.shared.order(Command::Tidy);
         }

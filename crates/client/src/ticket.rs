@@ -1,12 +1,13 @@
 //! The right to acknowledge a message.
 //!
-//! A message that several streams want is acknowledged when the last of them has taken it. Relates to: `inbox.rs`, where
-//! messages wait with their tickets. Leaves out: sending acknowledgements, and their order, which the machine keeps.
+//! A message that several streams want is acknowledged when the last of them has taken it, or, if some have and it is of
+//! QoS 2, when the connection has ended. Relates to: `inbox.rs`, where messages wait with their tickets. Leaves out:
+//! sending acknowledgements, and their order, which the machine keeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use gantline_protocol::{ReasonCode, Receipt};
+use gantline_protocol::{Delivery, ReasonCode, Receipt};
 
 /// The right to acknowledge a message once every stream that wants it has taken it.
 #[derive(Debug)]
@@ -22,9 +23,12 @@ pub(crate) enum Ticket {
 #[derive(Debug)]
 pub(crate) struct Joint {
     receipt: Receipt,
+    streams: u32,
     left: AtomicU32,
     /// The first error that one of them gave, else success.
     reason: AtomicU32,
+    /// See [`Ticket::keep`].
+    kept: AtomicBool,
 }
 
 impl Ticket {
@@ -44,8 +48,9 @@ impl Ticket {
             Self::Void | Self::Joint(_) => None,
         };
         let joint = receipt.filter(|_| streams > 1).map(|receipt| {
-            let left = AtomicU32::new(u32::try_from(streams).unwrap_or(u32::MAX));
-            Arc::new(Joint { receipt, left, reason: AtomicU32::new(ReasonCode::Success.value().into()) })
+            let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+            let reason = AtomicU32::new(ReasonCode::Success.value().into());
+            Arc::new(Joint { receipt, streams, left: AtomicU32::new(streams), reason, kept: false.into() })
         });
         std::iter::repeat_with(move || match &joint {
             Some(joint) => Self::Joint(Arc::clone(joint)),
@@ -57,6 +62,25 @@ impl Ticket {
     #[inline]
     pub(crate) const fn is_void(&self) -> bool {
         matches!(self, Self::Void)
+    }
+
+    /// The connection is over and no stream takes messages of it any more. One of QoS 2 that some streams have taken and
+    /// this one has not is kept for it and counts as taken now, because sent again it would come to the others twice.
+    /// Returns the receipt, once for all streams.
+    pub(crate) fn keep(&self) -> Option<Receipt> {
+        match self {
+            Self::Void | Self::Sole(_) => None,
+            Self::Joint(joint) => joint.keep(),
+        }
+    }
+
+    /// Whether the server does not send the message again when the next connection resumes the session.
+    pub(crate) fn is_kept(&self) -> bool {
+        match self {
+            Self::Void => true,
+            Self::Sole(_) => false,
+            Self::Joint(joint) => joint.kept.load(Ordering::Acquire),
+        }
     }
 
     /// The stream is done with the message; returns what is to be acknowledged now, if anything.
@@ -71,6 +95,14 @@ impl Ticket {
 }
 
 impl Joint {
+    fn keep(&self) -> Option<Receipt> {
+        // What one of them refused is refused for all, and may be sent again.
+        let is_taken = self.left.load(Ordering::Acquire) < self.streams
+            && self.reason.load(Ordering::Acquire) == ReasonCode::Success.value().into();
+        let counts = is_taken && matches!(self.receipt.delivery(), Delivery::ExactlyOnce(_));
+        (counts && !self.kept.swap(true, Ordering::AcqRel)).then_some(self.receipt)
+    }
+
     fn settle(&self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {
         let success = ReasonCode::Success.value().into();
         if reason.is_error() {

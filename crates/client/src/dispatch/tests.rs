@@ -28,8 +28,9 @@ fn listen(dispatch: &mut Dispatch, filters: &[&str]) -> Listener {
 
 impl Listener {
     fn poll(&self) -> Poll<Option<String>> {
-        let taken = self.inbox.poll_take(&mut VecDeque::new(), &mut Context::from_waker(Waker::noop()));
-        taken.map(|item| item.map(|(item, _)| item.message.topic().to_string()))
+        let cx = &mut Context::from_waker(Waker::noop());
+        let taken = self.inbox.poll_take(&mut VecDeque::new(), cx, |item| item.message.topic().to_string());
+        taken.map(|taken| taken.map(|(topic, _)| topic))
     }
 
     fn count(&self) -> usize {

@@ -184,6 +184,40 @@ async fn qos_2_that_was_taken_is_not_delivered_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn qos_2_that_one_of_two_streams_has_taken_comes_to_each_of_them_once() {
+    let (client, mut peer) = connected(options()).await;
+    let (mut quick, mut slow) = (client.messages(), client.messages());
+    peer.publish("a", "1", exactly_once(7)).await;
+    assert_eq!(text(&quick.next().await.unwrap()), "1");
+    drop(peer);
+    ended(&client).await;
+    let (_, mut peer) = resumed(&client).await;
+    peer.publish("a", "1", exactly_once(7)).await;
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRec, 7, ReasonCode::Success));
+    assert!(poll_immediate(quick.next()).await.is_none());
+    assert_eq!(text(&slow.next().await.unwrap()), "1");
+    assert!(poll_immediate(slow.next()).await.is_none());
+    // That the other one has taken it now is of no matter to the flow.
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn qos_1_that_one_of_two_streams_has_taken_is_left_to_the_server() {
+    let (client, mut peer) = connected(options()).await;
+    let (mut quick, mut slow) = (client.messages(), client.messages());
+    peer.publish("a", "1", at_least_once(7)).await;
+    assert_eq!(text(&quick.next().await.unwrap()), "1");
+    drop(peer);
+    let (_, mut peer) = resumed(&client).await;
+    peer.publish("a", "1", at_least_once(7)).await;
+    assert_eq!(text(&quick.next().await.unwrap()), "1");
+    peer.hears_nothing().await;
+    assert_eq!(text(&slow.next().await.unwrap()), "1");
+    assert_eq!(peer.expect_ack().await, (PacketType::PubAck, 7, ReasonCode::Success));
+    assert!(poll_immediate(slow.next()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_dropped_without_connection_is_unsubscribed_by_the_next() {
     let (client, mut peer) = connected(options()).await;
     let (kept, dropped) =

@@ -80,18 +80,54 @@ fn options(log: &Arc<Log>) -> ConnectOptions {
     options.session_expiry(Duration::from_secs(3600)).session_store(Arc::clone(log))
 }
 
+/// A client of a process that starts with these options, and its server.
+async fn started_with(options: ConnectOptions, connack: ConnAck) -> (Client, Peer) {
+    let client = Client::new(options);
+    let (_, peer) = reconnected(&client, connack).await;
+    (client, peer)
+}
+
 /// A client of a process that starts with this log, and its server.
 async fn started(log: &Arc<Log>, connack: ConnAck) -> (Client, Peer, Arc<ConnectionInfo>) {
-    let (stream, mut peer) = pair();
-    let (client, connect) = tokio::join!(Client::connect_with(options(log), stream), peer.accept(connack));
+    let client = Client::new(options(log));
+    let (connect, peer) = reconnected(&client, connack).await;
     assert!(!connect.clean_start);
-    let client = client.unwrap();
     let info = client.connection().unwrap();
     (client, peer, info)
 }
 
+/// A client with a new session, and its server.
+async fn begun() -> (Arc<Log>, Client, Peer) {
+    let log = Log::new();
+    let (client, peer, _) = started(&log, ConnAck::default()).await;
+    (log, client, peer)
+}
+
+/// The same with a message in flight: "1", of QoS 1 and under the packet id 1.
+async fn one_in_flight() -> (Arc<Log>, Client, Peer) {
+    let (log, client, mut peer) = begun().await;
+    transfer(&client, &mut peer, "1", QoS::AtLeastOnce).await;
+    (log, client, peer)
+}
+
 async fn send(client: &Client, payload: &str, qos: QoS) {
     drop(client.publish(message("a", payload, qos)).queued().await.unwrap());
+}
+
+/// Sends a message, which reaches the server.
+async fn transfer(client: &Client, peer: &mut Peer, payload: &str, qos: QoS) {
+    send(client, payload, qos).await;
+    peer.expect_publish().await;
+}
+
+/// The server has the message with this packet id: PUBREC is answered with PUBREL.
+async fn release(peer: &mut Peer, packet_id: u16) {
+    peer.ack(Packet::PubRec, packet_id, ReasonCode::Success).await;
+    expect_pubrel(peer, packet_id).await;
+}
+
+async fn expect_pubrel(peer: &mut Peer, packet_id: u16) {
+    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, packet_id, ReasonCode::Success));
 }
 
 /// The next PUBLISH: its payload, packet id and DUP.
@@ -101,10 +137,14 @@ async fn publish(peer: &mut Peer) -> (String, u16, bool) {
     (payload, publish.delivery.packet_id().unwrap().get(), publish.dup)
 }
 
+/// The next PUBLISH is a message that was sent before, with the id that it had.
+async fn expect_again(peer: &mut Peer, payload: &str, packet_id: u16) {
+    assert_eq!(publish(peer).await, (payload.to_owned(), packet_id, true));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restarted_process_sends_again_what_was_in_flight() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     for (payload, qos) in [
         ("1", QoS::AtLeastOnce),
         ("2", QoS::ExactlyOnce),
@@ -112,20 +152,18 @@ async fn a_restarted_process_sends_again_what_was_in_flight() {
         ("4", QoS::AtLeastOnce),
         ("5", QoS::ExactlyOnce),
     ] {
-        send(&client, payload, qos).await;
-        peer.expect_publish().await;
+        transfer(&client, &mut peer, payload, qos).await;
     }
     peer.ack(Packet::PubAck, 1, ReasonCode::Success).await;
-    peer.ack(Packet::PubRec, 2, ReasonCode::Success).await;
-    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, 2, ReasonCode::Success));
+    release(&mut peer, 2).await;
     peer.hears_nothing().await;
 
     let (client, mut peer, info) = started(&log.copy(), session_present()).await;
     assert_eq!(info.lost, 0);
     for (payload, packet_id) in [("3", 3), ("4", 4), ("5", 5)] {
-        assert_eq!(publish(&mut peer).await, (payload.to_owned(), packet_id, true));
+        expect_again(&mut peer, payload, packet_id).await;
     }
-    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, 2, ReasonCode::Success));
+    expect_pubrel(&mut peer, 2).await;
     // What is new goes behind, under an id that is free.
     send(&client, "6", QoS::AtLeastOnce).await;
     assert_eq!(publish(&mut peer).await, ("6".to_owned(), 6, false));
@@ -139,24 +177,16 @@ async fn older_versions_go_on_too() {
             options.clean_start(false).session_store(Arc::clone(log))
         };
         let log = Log::new();
-        let (stream, mut peer) = pair();
-        let (client, _) =
-            tokio::join!(Client::connect_with(options(&log), stream), peer.accept(ConnAck::default()));
-        let client = client.unwrap();
+        let (client, mut peer) = started_with(options(&log), ConnAck::default()).await;
         for (payload, qos) in [("1", QoS::ExactlyOnce), ("2", QoS::AtLeastOnce)] {
-            send(&client, payload, qos).await;
-            peer.expect_publish().await;
+            transfer(&client, &mut peer, payload, qos).await;
         }
-        peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
-        peer.expect_ack().await;
+        release(&mut peer, 1).await;
 
         // 3.1 has no way to say that the session is there.
         let session_present = version.has_session_present();
         let connack = ConnAck { session_present, ..ConnAck::default() };
-        let (stream, mut peer) = pair();
-        let (client, _) =
-            tokio::join!(Client::connect_with(options(&log.copy()), stream), peer.accept(connack));
-        client.unwrap();
+        let (_client, mut peer) = started_with(options(&log.copy()), connack).await;
         assert_eq!(publish(&mut peer).await, ("2".to_owned(), 2, true), "{version}");
         assert_eq!(peer.expect_ack().await.0, PacketType::PubRel, "{version}");
     }
@@ -164,8 +194,7 @@ async fn older_versions_go_on_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_process_knows_what_it_has_taken() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     let mut messages = client.messages();
     for packet_id in [1, 2, 3] {
         peer.publish("a", "x", exactly_once(packet_id)).await;
@@ -180,9 +209,7 @@ async fn a_restarted_process_knows_what_it_has_taken() {
 
     let client = Client::new(options(&log.copy()));
     let mut messages = client.messages();
-    let (stream, mut peer) = pair();
-    let (result, _) = tokio::join!(client.reconnect_with(stream), peer.accept(session_present()));
-    result.unwrap();
+    let (_, mut peer) = reconnected(&client, session_present()).await;
     for (packet_id, payload) in [(2, "again"), (3, "new to the application"), (1, "new")] {
         peer.publish("a", payload, exactly_once(packet_id)).await;
     }
@@ -193,8 +220,7 @@ async fn a_restarted_process_knows_what_it_has_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn packets_that_cannot_be_taken_back_wait_for_the_store() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     let mut messages = client.messages();
 
     log.set(State::Blocks);
@@ -225,8 +251,7 @@ async fn packets_that_cannot_be_taken_back_wait_for_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn what_can_be_done_twice_does_not_wait_for_the_store() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     let mut messages = client.messages();
     let delivery = client.publish(message("a", "x", QoS::AtLeastOnce)).queued().await.unwrap();
     peer.expect_publish().await;
@@ -243,8 +268,7 @@ async fn what_can_be_done_twice_does_not_wait_for_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_is_not_blamed_for_a_store_that_is_slow() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     log.set(State::Blocks);
     send(&client, "x", QoS::AtLeastOnce).await;
     // Several times the keep alive.
@@ -257,8 +281,7 @@ async fn the_server_is_not_blamed_for_a_store_that_is_slow() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_that_come_while_the_store_is_busy_share_its_next_call() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     log.set(State::Blocks);
     for number in 0..100 {
         send(&client, &number.to_string(), QoS::AtLeastOnce).await;
@@ -273,14 +296,11 @@ async fn messages_that_come_while_the_store_is_busy_share_its_next_call() {
 #[tokio::test(start_paused = true)]
 async fn behind_the_packets_the_store_is_no_more_than_it_may_be() {
     let log = Log::new();
-    let (stream, mut peer) = pair();
     let options = options(&log).session_durability(Durability::WriteBehind { most: 10_000 });
-    let (client, _) = tokio::join!(Client::connect_with(options, stream), peer.accept(ConnAck::default()));
-    let client = client.unwrap();
+    let (client, mut peer) = started_with(options, ConnAck::default()).await;
     log.set(State::Blocks);
     for _ in 0..2 {
-        send(&client, &"x".repeat(4_000), QoS::AtLeastOnce).await;
-        peer.expect_publish().await;
+        transfer(&client, &mut peer, &"x".repeat(4_000), QoS::AtLeastOnce).await;
     }
     send(&client, &"x".repeat(4_000), QoS::AtLeastOnce).await;
     peer.hears_nothing().await;
@@ -290,14 +310,12 @@ async fn behind_the_packets_the_store_is_no_more_than_it_may_be() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_a_session_that_the_server_has_lost_are_offered() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     for (payload, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce), ("3", QoS::ExactlyOnce)] {
         drop(client.publish(message("a", payload, qos).expiry(60)).queued().await.unwrap());
         peer.expect_publish().await;
     }
-    peer.ack(Packet::PubRec, 2, ReasonCode::Success).await;
-    peer.expect_ack().await;
+    release(&mut peer, 2).await;
 
     let restarted = log.copy();
     let (client, mut peer, info) = started(&restarted, ConnAck::default()).await;
@@ -317,41 +335,30 @@ async fn messages_of_a_session_that_the_server_has_lost_are_offered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clean_start_gives_up_what_was_kept() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
-    send(&client, "1", QoS::AtLeastOnce).await;
-    peer.expect_publish().await;
+    let (log, _client, _peer) = one_in_flight().await;
 
-    let (stream, mut peer) = pair();
-    let options = options(&log.copy()).clean_start(true);
-    let (client, connect) =
-        tokio::join!(Client::connect_with(options, stream), peer.accept(ConnAck::default()));
+    let client = Client::new(options(&log.copy()).clean_start(true));
+    let (connect, _peer) = reconnected(&client, ConnAck::default()).await;
     assert!(connect.clean_start);
-    assert_eq!(text(&client.unwrap().connection().unwrap().undelivered[0]), "1");
+    assert_eq!(text(&client.connection().unwrap().undelivered[0]), "1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_loses_nothing() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
-    send(&client, "1", QoS::AtLeastOnce).await;
-    peer.expect_publish().await;
+    let (log, _client, _peer) = one_in_flight().await;
 
     let client = Client::new(options(&log.copy()));
     let (stream, mut peer) = pair();
     let (result, _) = tokio::join!(client.reconnect_with(stream), peer.refuse(ReasonCode::ServerUnavailable));
     assert!(matches!(result, Err(ConnectError::Refused(_))));
-    let (stream, mut peer) = pair();
-    let (result, connect) = tokio::join!(client.reconnect_with(stream), peer.accept(session_present()));
-    result.unwrap();
+    let (connect, mut peer) = reconnected(&client, session_present()).await;
     assert!(!connect.clean_start);
-    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+    expect_again(&mut peer, "1", 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_ends_the_connection_and_gets_everything_with_the_next() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     let mut events = client.events();
     log.set(State::Fails);
     send(&client, "1", QoS::AtLeastOnce).await;
@@ -365,9 +372,9 @@ async fn a_store_that_fails_ends_the_connection_and_gets_everything_with_the_nex
     assert!(matches!(client.reconnect_with(stream).await, Err(ConnectError::Store(_))));
     log.set(State::Works);
     let (_, mut peer) = reconnected(&client, session_present()).await;
-    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+    expect_again(&mut peer, "1", 1).await;
     let (_, mut peer, _) = started(&log.copy(), session_present()).await;
-    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+    expect_again(&mut peer, "1", 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -381,10 +388,7 @@ async fn a_store_that_does_not_answer_holds_up_connecting_no_longer_than_the_tim
 
 #[tokio::test(start_paused = true)]
 async fn disconnecting_waits_for_the_store_within_its_time_out() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
-    send(&client, "1", QoS::AtLeastOnce).await;
-    peer.expect_publish().await;
+    let (log, client, mut peer) = one_in_flight().await;
     log.set(State::Blocks);
     peer.ack(Packet::PubAck, 1, ReasonCode::Success).await;
     peer.hears_nothing().await;
@@ -409,16 +413,13 @@ async fn disconnecting_waits_for_the_store_within_its_time_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_lives_goes_on_with_what_is_in_memory() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
-    send(&client, "1", QoS::AtLeastOnce).await;
-    peer.expect_publish().await;
+    let (log, client, peer) = one_in_flight().await;
     drop(peer);
     ended(&client).await;
     // Were it loaded once more, there would be nothing.
     log.changes.lock().unwrap().clear();
     let (_, mut peer) = reconnected(&client, session_present()).await;
-    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+    expect_again(&mut peer, "1", 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,10 +435,7 @@ async fn a_store_belongs_to_one_client_id() {
 
 #[tokio::test(start_paused = true)]
 async fn another_client_id_does_not_cost_what_is_kept() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
-    send(&client, "1", QoS::AtLeastOnce).await;
-    peer.expect_publish().await;
+    let (log, client, peer) = one_in_flight().await;
     drop(peer);
     ended(&client).await;
     for other in [ConnectOptions::default(), ConnectOptions::default().client_id("cellar").unwrap()] {
@@ -448,7 +446,7 @@ async fn another_client_id_does_not_cost_what_is_kept() {
     }
     client.set_options(options(&log));
     let (_, mut peer) = reconnected(&client, session_present()).await;
-    assert_eq!(publish(&mut peer).await, ("1".to_owned(), 1, true));
+    expect_again(&mut peer, "1", 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,7 +455,7 @@ async fn a_session_without_a_beginning_is_ours() {
     let mut log = Log::of(vec![SessionChange::Sent { id: id(7), message: sent, expires: None, name: None }]);
     for _ in 0..2 {
         let (_, mut peer, _) = started(&log, session_present()).await;
-        assert_eq!(publish(&mut peer).await, ("1".to_owned(), 7, true));
+        expect_again(&mut peer, "1", 7).await;
         log = log.copy();
     }
     assert!(log.changes.lock().unwrap().iter().any(|change| matches!(change, SessionChange::Begin(_))));
@@ -477,32 +475,26 @@ fn a_store_without_a_session_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_process_hears_what_became_of_publishes_with_a_name() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     for (name, qos) in [(12, QoS::ExactlyOnce), (13, QoS::AtLeastOnce), (14, QoS::ExactlyOnce)] {
         let publish = client.publish(message("a", "x", qos)).across_restarts(name);
         drop(publish.queued().await.unwrap());
         peer.expect_publish().await;
     }
-    send(&client, "nameless", QoS::AtLeastOnce).await;
-    peer.expect_publish().await;
-    peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
-    peer.expect_ack().await;
+    transfer(&client, &mut peer, "nameless", QoS::AtLeastOnce).await;
+    release(&mut peer, 1).await;
 
     let client = Client::new(options(&log.copy()));
     let mut found = client.load_session().await.unwrap();
-    let mut names: Vec<u64> = found.iter().map(|(name, _)| *name).collect();
-    names.sort_unstable();
-    assert_eq!(names, [12, 13, 14]);
+    let names: Vec<u64> = found.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, [13, 14, 12], "in the order in which they go on");
     assert!(client.load_session().await.unwrap().is_empty());
     found.sort_unstable_by_key(|(name, _)| *name);
-    let (stream, mut peer) = pair();
-    let (connected, _) = tokio::join!(client.reconnect_with(stream), peer.accept(session_present()));
-    connected.unwrap();
+    let (_, mut peer) = reconnected(&client, session_present()).await;
     for (payload, packet_id) in [("x", 2), ("x", 3), ("nameless", 4)] {
-        assert_eq!(publish(&mut peer).await, (payload.to_owned(), packet_id, true));
+        expect_again(&mut peer, payload, packet_id).await;
     }
-    assert_eq!(peer.expect_ack().await, (PacketType::PubRel, 1, ReasonCode::Success));
+    expect_pubrel(&mut peer, 1).await;
     peer.ack(Packet::PubComp, 1, ReasonCode::Success).await;
     peer.ack(Packet::PubAck, 2, ReasonCode::NotAuthorized).await;
     drop(found.pop());
@@ -513,21 +505,17 @@ async fn a_restarted_process_hears_what_became_of_publishes_with_a_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_outlives_the_next_restart_and_the_end_of_the_session_is_an_outcome() {
-    let log = Log::new();
-    let (client, mut peer, _) = started(&log, ConnAck::default()).await;
+    let (log, client, mut peer) = begun().await;
     drop(client.publish(message("a", "x", QoS::ExactlyOnce)).across_restarts(12).queued().await.unwrap());
     peer.expect_publish().await;
     let log = log.copy();
     let (_client, mut peer, _) = started(&log, session_present()).await;
     peer.expect_publish().await;
-    peer.ack(Packet::PubRec, 1, ReasonCode::Success).await;
-    peer.expect_ack().await;
+    release(&mut peer, 1).await;
 
     let client = Client::new(options(&log.copy()));
     let (name, delivery) = client.load_session().await.unwrap().pop().unwrap();
-    let (stream, mut peer) = pair();
-    let (connected, _) = tokio::join!(client.reconnect_with(stream), peer.accept(ConnAck::default()));
-    connected.unwrap();
+    let (_, _peer) = reconnected(&client, ConnAck::default()).await;
     let Err(PublishError::ConnectionLost(lost)) = delivery.await else { panic!() };
     assert_eq!((name, lost.progress), (12, Progress::Received));
 }
