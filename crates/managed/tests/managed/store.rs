@@ -165,6 +165,41 @@ async fn a_store_that_cannot_be_read_keeps_the_client_from_starting() {
     client.start().await.unwrap();
 }
 
+/// A store that is slow to read.
+struct Slow(Duration);
+
+#[async_trait]
+impl OutboxStore for Slow {
+    async fn load(&self, _: &mut (dyn FnMut(OutboxChange) + Send)) -> Result<(), StoreError> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
+    }
+
+    async fn apply(&self, _: Vec<OutboxChange>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_the_client_starts_is_a_stop() {
+    let span = Duration::from_secs(10);
+    for drain in [None, Some(span)] {
+        let client = ManagedClient::new(options("starting").outbox_store(Slow(span)));
+        let stop = async {
+            tokio::time::sleep(span / 2).await;
+            match drain {
+                Some(longest) => client.stop().drain(longest).await,
+                None => client.stop().await,
+            }
+        };
+        let both = async { tokio::join!(client.start(), stop) };
+        let (started, ()) = tokio::time::timeout(3 * span, both).await.unwrap();
+        started.unwrap();
+        assert!(client.state().is_stopped());
+        assert!(!client.publish(message("t", "")).await.is_delivered());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_expiry_goes_on_in_the_store() {
     let log = Arc::new(Log::default());
