@@ -129,7 +129,8 @@ mod tests {
             assert!(timeout(Duration::from_secs(60), &mut forgotten).await.is_err());
             let batch = std::future::poll_fn(|cx| link.outbox.lock().poll_changes(cx)).await.unwrap();
             assert_eq!(batch.changes[1..], [crate::OutboxChange::Sent(MessageId::new(1))]);
-            drop(link.outbox.lock().kept(&batch));
+            let (told, _) = link.outbox.lock().kept(&batch);
+            assert_eq!(told.into_iter().filter_map(|sender| sender.send(()).ok()).count(), 1);
             forgotten.await.unwrap();
         }
     }
