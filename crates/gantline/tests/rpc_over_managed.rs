@@ -3,13 +3,15 @@
 #![cfg(all(feature = "managed", feature = "rpc", feature = "server"))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantline::managed::ManagedOptions;
-use gantline::rpc::{CallError, MqttNetTopics, Request, ResponseInbox, RpcClientOptions};
+use gantline::rpc::{CallError, Failure, MqttNetTopics, Request, ResponseInbox, RpcClientOptions};
 use gantline::{
-    ConnectOptions, ManagedClient, QoS, RpcClient, RpcServer, RunningServer, Server, ServerOptions,
+    ConnectOptions, ManagedClient, Message, QoS, RpcClient, RpcServer, RunningServer, Server, ServerOptions,
 };
+use tokio::sync::Notify;
 
 async fn server(name: &str) -> RunningServer {
     Server::new(ServerOptions::default()).listen(format!("memory://{name}").as_str()).start().await.unwrap()
@@ -28,6 +30,12 @@ async fn connected(name: &str) -> (ManagedClient, ManagedClient) {
     device.connected().await.unwrap();
     caller.connected().await.unwrap();
     (device, caller)
+}
+
+/// Waits until the client is connected and its subscriptions are restored, because its outbox does, too.
+async fn restored(client: &ManagedClient) {
+    let message = Message::new("restored", "").unwrap().qos(QoS::AtLeastOnce);
+    client.publish(message).await.into_result().unwrap();
 }
 
 async fn ask(rpc: &RpcClient<ManagedClient>) -> Result<String, CallError> {
@@ -49,21 +57,12 @@ async fn calls_go_on_when_the_server_comes_back() {
         assert_eq!(ask(&rpc).await.unwrap(), "hello", "{name}");
         first.shutdown(Duration::ZERO).await;
         drop(first);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        caller.watch_state().wait_for(|state| !state.is_connected()).await.unwrap();
         assert!(matches!(ask(&rpc).await, Err(CallError::NotConnected)), "{name}");
         let _second = server(name).await;
-        device.connected().await.unwrap();
-        caller.connected().await.unwrap();
-        // The desired subscriptions are restored first; until then calls fail at once.
-        let answer = loop {
-            match ask(&rpc).await {
-                Err(CallError::NotConnected | CallError::NoResponder) => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                other => break other,
-            }
-        };
-        assert_eq!(answer.unwrap(), "hello", "{name}");
+        restored(&device).await;
+        restored(&caller).await;
+        assert_eq!(ask(&rpc).await.unwrap(), "hello", "{name}");
         device.stop().await;
         caller.stop().await;
     }
@@ -73,11 +72,16 @@ async fn calls_go_on_when_the_server_comes_back() {
 async fn a_lost_connection_ends_a_call_at_once() {
     let server = server("rpc-managed-loss").await;
     let (device, caller) = connected("rpc-managed-loss").await;
-    let never = |_: Request| std::future::pending::<Result<&str, gantline::rpc::Failure>>();
+    let asked = Arc::new(Notify::new());
+    let tell = Arc::clone(&asked);
+    let never = move |_: Request| {
+        tell.notify_one();
+        std::future::pending::<Result<&str, Failure>>()
+    };
     let _running = RpcServer::new().method("echo", never).start(device).await.unwrap();
     let rpc = RpcClient::new(caller);
     let calling = tokio::spawn(async move { ask(&rpc).await });
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    asked.notified().await;
     let before = tokio::time::Instant::now();
     server.shutdown(Duration::ZERO).await;
     assert!(matches!(calling.await.unwrap(), Err(CallError::ConnectionLost(_))));

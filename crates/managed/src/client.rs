@@ -237,7 +237,7 @@ impl Drop for Handle {
 /// A stop to be made: set options, then await it. Made by [`ManagedClient::stop`].
 ///
 /// From the moment it is awaited, new publishes end as dropped. It takes as long as the goodbye and, if there is one,
-/// the store of the outbox. Dropped before it resolves, the stop goes on.
+/// the store of the outbox. Dropped before it resolves, the stop goes on, unless a start was still under way.
 #[derive(Clone, Debug)]
 #[must_use = "the client runs until this is awaited"]
 pub struct Stop {

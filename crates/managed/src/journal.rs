@@ -26,15 +26,20 @@ pub(crate) async fn keep(shared: Arc<Shared>, store: Arc<dyn OutboxStore>) {
         match guarded(async move { to.apply(changes).await }).await {
             Ok(()) => {
                 failed = false;
-                let pump = shared.outbox.lock().kept(&batch);
+                let (told, pump) = shared.outbox.lock().kept(&batch);
+                for sender in told {
+                    // Whoever waited may have gone.
+                    let _ = sender.send(());
+                }
                 wake(pump);
             }
             Err(error) => {
                 tracing::warn!(%error, "the outbox was not stored");
-                let (refused, closing) = {
+                let ((refused, waiting), closing) = {
                     let mut outbox = shared.outbox.lock();
                     (outbox.not_kept(batch), outbox.is_closing())
                 };
+                drop(waiting);
                 for entry in refused {
                     shared.finish(entry, Outcome::Rejected(Rejection::NotStored(error.clone())));
                 }
@@ -47,7 +52,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, store: Arc<dyn OutboxStore>) {
             }
         }
     }
-    shared.outbox.lock().journal_ended();
+    let waiting = shared.outbox.lock().journal_ended();
+    drop(waiting);
     if let Err(error) = guarded(async move { store.close().await }).await {
         tracing::warn!(%error, "the store of the outbox was not closed");
         shared.tell(ManagedEvent::StoreFailed(error));

@@ -52,7 +52,10 @@ pub(crate) async fn start(shared: &Arc<Shared>) -> Result<(), StoreError> {
 /// Has the supervisor stop, and waits until it has.
 pub(crate) async fn stop(shared: &Shared, wish: Wish) {
     order(shared, wish);
-    shared.lifecycle.lock().await.wait().await;
+    let mut lifecycle = shared.lifecycle.lock().await;
+    // A start that was under way has overruled the order.
+    order(shared, wish);
+    lifecycle.wait().await;
 }
 
 /// Has the supervisor stop.

@@ -308,26 +308,21 @@ impl Outbox {
         Poll::Ready(Some(Batch { changes: std::mem::take(&mut notes.changes), last: notes.made }))
     }
 
-    /// The changes up to the end of this batch are kept.
-    pub(crate) fn kept(&mut self, last: &Batch) -> Option<Waker> {
-        let notes = self.notes.as_mut()?;
-        notes.kept = last.last;
-        let ready = notes.accepted.partition_point(|(at, _)| *at <= last.last);
-        for (_, sender) in notes.accepted.drain(..ready) {
-            // Whoever waited may have gone.
-            let _ = sender.send(());
-        }
+    /// The changes up to the end of this batch are kept. Returns those who are to be told, besides the pump.
+    pub(crate) fn kept(&mut self, batch: &Batch) -> (Vec<oneshot::Sender<()>>, Option<Waker>) {
+        let Some(notes) = &mut self.notes else { return (Vec::new(), None) };
+        notes.kept = batch.last;
+        let mut told = notes.take_accepted(batch);
         if notes.sent <= notes.kept {
-            for sender in notes.awaiting_sent.drain(..) {
-                let _ = sender.send(());
-            }
+            told.append(&mut notes.awaiting_sent);
         }
-        self.pump.take()
+        (told, self.pump.take())
     }
 
-    /// The changes may not be kept. Returns the messages that were to be appended, which are out; the rest is to be
-    /// kept later.
-    pub(crate) fn not_kept(&mut self, batch: Batch) -> Vec<Entry> {
+    /// The changes may not be kept. Returns the messages that were to be appended, which are out, and those who waited
+    /// for them and are to be let go; the rest is to be kept later.
+    pub(crate) fn not_kept(&mut self, batch: Batch) -> (Vec<Entry>, Vec<oneshot::Sender<()>>) {
+        let waiting = self.notes.as_mut().map(|notes| notes.take_accepted(&batch)).unwrap_or_default();
         let mut refused = Vec::new();
         let mut changes = batch.changes;
         for change in &mut changes {
@@ -341,12 +336,10 @@ impl Outbox {
             }
         }
         if let Some(notes) = &mut self.notes {
-            let last = batch.last;
-            notes.accepted.retain(|(at, _)| *at > last);
             changes.append(&mut notes.changes);
             notes.changes = changes;
         }
-        refused
+        (refused, waiting)
     }
 
     /// Lets the journal end when everything is kept, or go on.
@@ -385,12 +378,11 @@ impl Outbox {
         Some(receiver)
     }
 
-    /// The journal has ended, with everything kept or without.
-    pub(crate) fn journal_ended(&mut self) {
-        if let Some(notes) = &mut self.notes {
-            notes.ended = true;
-            notes.awaiting_sent.clear();
-        }
+    /// The journal has ended, with everything kept or without. Returns those who waited for what is not, to be let go.
+    pub(crate) fn journal_ended(&mut self) -> Vec<oneshot::Sender<()>> {
+        let Some(notes) = &mut self.notes else { return Vec::new() };
+        notes.ended = true;
+        std::mem::take(&mut notes.awaiting_sent)
     }
 
     // ---- within ----
@@ -469,6 +461,12 @@ impl Notes {
         self.changes.push(change);
         self.made += 1;
         self.journal.take()
+    }
+
+    /// Those who wait for the messages of a batch.
+    fn take_accepted(&mut self, batch: &Batch) -> Vec<oneshot::Sender<()>> {
+        let ready = self.accepted.partition_point(|(at, _)| *at <= batch.last);
+        self.accepted.drain(..ready).map(|(_, sender)| sender).collect()
     }
 }
 

@@ -4,7 +4,7 @@
 //! decided in `pump.rs` and `shared.rs`.
 
 use gantline_client::{DisconnectCause, PublishResult};
-use gantline_protocol::{EncodeError, ReasonCode, StoreError};
+use gantline_protocol::{EncodeError, ProtocolVersion, ReasonCode, StoreError};
 
 /// What became of a message.
 #[derive(Clone, Debug)]
@@ -75,6 +75,15 @@ pub enum Rejection {
     /// The server does not offer this QoS, or retained messages.
     #[error("the server does not offer this: {0}")]
     NotOffered(ReasonCode),
+    /// It has a property that the version of the connection does not have. See
+    /// [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features).
+    #[error("{property} does not exist in MQTT {version}")]
+    NotInVersion {
+        /// The name of the setter.
+        property: &'static str,
+        /// The version.
+        version: ProtocolVersion,
+    },
     /// The server ended one connection after the other because of it (5.0 only).
     #[error("the server ended {times} connections because of the message, the last with: {reason}")]
     EndsConnections {

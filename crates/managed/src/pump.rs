@@ -198,6 +198,9 @@ impl Pump {
             Err(PublishError::NotOffered(reason)) => {
                 Outcome::Rejected(Rejection::NotOffered(reason)).unless(&entry)
             }
+            Err(PublishError::NotInVersion { property, version }) => {
+                Outcome::Rejected(Rejection::NotInVersion { property, version }).unless(&entry)
+            }
             Err(PublishError::Expired) => Outcome::Dropped(DropReason::Expired).unless(&entry),
             // It was not accepted.
             Err(_) => {

@@ -80,7 +80,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use gantline_client::PacketId;
-    use gantline_protocol::Message;
+    use gantline_protocol::{ClientId, Message};
     use tokio::time::{Instant, timeout};
 
     use super::*;
@@ -119,16 +119,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_session_forgets_a_message_only_when_the_outbox_has_noted_it() {
-        let link = link();
-        let message = Message::new("t", "1").unwrap().qos(QoS::ExactlyOnce);
-        drop(link.outbox.lock().offer(message, (Instant::now(), SystemTime::now())));
-        link.apply(vec![sent(1)]).await.unwrap();
-        let mut completed = link.apply(vec![SessionChange::Completed(id())]);
-        assert!(timeout(Duration::from_secs(60), &mut completed).await.is_err());
-        let batch = std::future::poll_fn(|cx| link.outbox.lock().poll_changes(cx)).await.unwrap();
-        assert_eq!(batch.changes[1..], [crate::OutboxChange::Sent(MessageId::new(1))]);
-        drop(link.outbox.lock().kept(&batch));
-        completed.await.unwrap();
+        let begin = SessionChange::Begin(ClientId::new("c").unwrap());
+        for forgets in [SessionChange::Completed(id()), begin] {
+            let link = link();
+            let message = Message::new("t", "1").unwrap().qos(QoS::ExactlyOnce);
+            drop(link.outbox.lock().offer(message, (Instant::now(), SystemTime::now())));
+            link.apply(vec![sent(1)]).await.unwrap();
+            let mut forgotten = link.apply(vec![forgets]);
+            assert!(timeout(Duration::from_secs(60), &mut forgotten).await.is_err());
+            let batch = std::future::poll_fn(|cx| link.outbox.lock().poll_changes(cx)).await.unwrap();
+            assert_eq!(batch.changes[1..], [crate::OutboxChange::Sent(MessageId::new(1))]);
+            let (told, _) = link.outbox.lock().kept(&batch);
+            assert_eq!(told.into_iter().filter_map(|sender| sender.send(()).ok()).count(), 1);
+            forgotten.await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

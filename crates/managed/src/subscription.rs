@@ -237,15 +237,27 @@ impl<S> Inlet<S> {
     }
 }
 
-impl Inlet<Messages> {
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+impl<S: Stream + Unpin> Inlet<S> {
+    /// The next item whose message is one of this stream; what is to be done with the others is `pass`.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: impl Fn(&S::Item) -> &Message,
+        pass: impl Fn(S::Item),
+    ) -> Poll<Option<S::Item>> {
         loop {
             match Pin::new(&mut self.source).poll_next(cx) {
-                Poll::Ready(Some(message)) if !self.member.membership.wants(&message) => {}
+                Poll::Ready(Some(item)) if !self.member.membership.wants(message(&item)) => pass(item),
                 Poll::Pending => return self.member.membership.poll_end(cx).map(|()| None),
                 polled @ Poll::Ready(_) => return polled,
             }
         }
+    }
+}
+
+impl Inlet<Messages> {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll(cx, |message| message, drop)
     }
 
     fn manual(self) -> Inlet<ManualAcks<Messages>> {
@@ -270,15 +282,7 @@ impl Inlet<Messages> {
 
 impl Inlet<ManualAcks<Messages>> {
     fn poll_unacknowledged(&mut self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
-        loop {
-            match Pin::new(&mut self.source).poll_next(cx) {
-                Poll::Ready(Some(message)) if !self.member.membership.wants(&message) => {
-                    message.acknowledge(ReasonCode::Success);
-                }
-                Poll::Pending => return self.member.membership.poll_end(cx).map(|()| None),
-                polled @ Poll::Ready(_) => return polled,
-            }
-        }
+        self.poll(cx, |message| message, |message| drop(message.acknowledge(ReasonCode::Success)))
     }
 }
 

@@ -168,12 +168,14 @@ impl Supervisor {
     /// Waits before the next attempt. Returns whether one is still wanted.
     async fn pause(&mut self) -> bool {
         let delay = self.backoff.wait();
-        self.shared.enter(State::Waiting { delay });
         let Self { shared, wish, .. } = self;
+        // Before it is told that we wait, so that whoever hears of that is heard.
+        let hurry = shared.hurry.notified();
+        shared.enter(State::Waiting { delay });
         tokio::select! {
             biased;
             () = released(shared, wish) => false,
-            () = shared.hurry.notified() => true,
+            () = hurry => true,
             () = sleep(delay) => true,
         }
     }

@@ -147,7 +147,8 @@ impl<C: PubSub> Answering<C> {
         let limit = self.server.concurrency.max(1).saturating_add(self.server.waiting);
         let answering = Arc::clone(self);
         let bytes = request.payload().len();
-        if tasks.len() < limit && self.has_room(bytes) {
+        let under_way = self.counters.under_way.load(Ordering::Relaxed);
+        if under_way < limit && self.has_room(bytes) {
             let under_way = UnderWay::new(&self.counters, bytes);
             tasks.spawn(async move {
                 answering.handle(handler, request, reply).await;
@@ -156,7 +157,8 @@ impl<C: PubSub> Answering<C> {
             return;
         }
         count(&self.counters.refused);
-        if tasks.len() < limit.saturating_add(MOST_REFUSALS) {
+        // The other tasks.
+        if tasks.len().saturating_sub(under_way) < MOST_REFUSALS {
             let busy = Failure::new(Failure::BUSY, "the responder has as many requests as it takes");
             tasks.spawn(async move { answering.fail(&reply, &busy).await });
         }

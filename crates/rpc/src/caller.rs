@@ -22,8 +22,8 @@ use tokio::task::AbortHandle;
 use crate::calls::{Call, Calls, Expected};
 use crate::error::{CallError, CallStage, InvalidMethod};
 use crate::inboxes::{Inboxes, Route};
+use crate::losses::Losses;
 use crate::scheme::{MqttNetTopics, TopicScheme};
-use crate::stream::next;
 
 /// Bounds and topics of a caller.
 #[derive(Clone, Debug)]
@@ -78,6 +78,7 @@ struct Inner<C> {
     calls: Arc<Calls>,
     inboxes: Inboxes,
     turns: Semaphore,
+    losses: Arc<Losses>,
     /// The task that ends the calls when the connection is lost.
     watch: Mutex<Option<AbortHandle>>,
 }
@@ -102,8 +103,9 @@ impl<C: PubSub> RpcClient<C> {
     /// A caller with these options.
     pub fn with_options(client: C, options: RpcClientOptions) -> Self {
         let turns = Semaphore::new(options.calls_in_flight.clamp(1, Semaphore::MAX_PERMITS));
+        let losses = Arc::new(Losses::new(client.losses()));
         let (calls, inboxes, watch) = Default::default();
-        Self { inner: Arc::new(Inner { client, options, calls, inboxes, turns, watch }) }
+        Self { inner: Arc::new(Inner { client, options, calls, inboxes, turns, losses, watch }) }
     }
 
     /// Calls a method and resolves with the answer, whose payload is the result. Calls of one caller are independent
@@ -186,29 +188,25 @@ impl<C: PubSub> Inner<C> {
         self.answer(&call, message, own).await
     }
 
-    /// Has the connection watched from now on. A call that begins on the next connection before the end of this one is
-    /// told may be ended with the others: it is as lost as if its own connection had gone.
+    /// Has the connection watched from now on.
     fn watch(&self) {
         let mut watch = self.watch.lock();
         // It ends with the runtime of the call that began it.
         if watch.as_ref().is_some_and(|watch| !watch.is_finished()) {
             return;
         }
-        let (mut losses, calls) = (self.client.losses(), Arc::clone(&self.calls));
-        let task = tokio::spawn(async move {
-            while let Some(cause) = next(&mut losses).await {
-                calls.fail_all(&CallError::ConnectionLost(cause));
-            }
-        });
+        let (losses, calls) = (Arc::clone(&self.losses), Arc::clone(&self.calls));
+        let task = tokio::spawn(async move { losses.watch(&calls).await });
         *watch = Some(task.abort_handle());
     }
 
     /// Registers a call, with its inbox open if that is a kept one.
     async fn begin(&self, route: &Route) -> Result<Call<'_>, CallError> {
-        let Some(inbox) = route.kept() else { return Ok(self.calls.begin(None)) };
+        let begin = |inbox| self.calls.begin(inbox, self.losses.hear(&self.calls));
+        let Some(inbox) = route.kept() else { return Ok(begin(None)) };
         loop {
             inbox.open(&self.client, &self.calls).await.map_err(unsubscribed)?;
-            let call = self.calls.begin(Some(inbox.number()));
+            let call = begin(Some(inbox.number()));
             if inbox.is_open() {
                 return Ok(call);
             }

@@ -38,6 +38,8 @@ struct Slot {
     id: CallId,
     /// The number of the kept inbox that the answer comes through.
     inbox: Option<u32>,
+    /// How many connections were lost before it began.
+    losses: u64,
     expected: Option<Expected>,
     outcome: Option<Outcome>,
     waker: Option<Waker>,
@@ -60,13 +62,14 @@ pub(crate) struct Call<'a> {
 }
 
 impl Calls {
-    /// Registers a call, whose answer will come through the inbox of this number if it is a kept one.
-    pub(crate) fn begin(&self, inbox: Option<u32>) -> Call<'_> {
+    /// Registers a call, whose answer will come through the inbox of this number if it is a kept one. So many
+    /// connections were lost before it.
+    pub(crate) fn begin(&self, inbox: Option<u32>, losses: u64) -> Call<'_> {
         let mut table = self.table.lock();
         let entry = table.slots.vacant_entry();
         // The caller bounds its calls far below this.
         let id = CallId::at(u32::try_from(entry.key()).unwrap_or(u32::MAX));
-        entry.insert(Slot { id, inbox, expected: None, outcome: None, waker: None });
+        entry.insert(Slot { id, inbox, losses, expected: None, outcome: None, waker: None });
         Call { calls: self, id }
     }
 
@@ -101,9 +104,9 @@ impl Calls {
         self.fail(|slot| slot.inbox == Some(inbox), error);
     }
 
-    /// Fails all calls.
-    pub(crate) fn fail_all(&self, error: &CallError) {
-        self.fail(|_| true, error);
+    /// Fails the calls that began before the loss of this number.
+    pub(crate) fn fail_before(&self, loss: u64, error: &CallError) {
+        self.fail(|slot| slot.losses < loss, error);
     }
 
     /// How many calls there are.
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn an_answer_finds_its_call_by_correlation_data_or_by_topic() {
         let calls = Calls::default();
-        let (first, second) = (calls.begin(None), calls.begin(None));
+        let (first, second) = (calls.begin(None, 0), calls.begin(None, 0));
         first.expect(Expected::Topic(topic("first")));
         second.expect(Expected::Topic(topic("second")));
         calls.answer(answer("second"));
@@ -240,11 +243,11 @@ mod tests {
     #[test]
     fn a_late_answer_does_not_reach_the_next_call_at_its_place() {
         let calls = Calls::default();
-        let gone = calls.begin(None);
+        let gone = calls.begin(None, 0);
         gone.expect(Expected::Topic(topic("gone")));
         let late = gone.id().to_correlation();
         drop(gone);
-        let next = calls.begin(None);
+        let next = calls.begin(None, 0);
         next.expect(Expected::Topic(topic("next")));
         calls.answer(answer("gone"));
         calls.answer(answer("gone").correlation_data(late));
@@ -257,7 +260,7 @@ mod tests {
     #[test]
     fn the_first_answer_counts() {
         let calls = Calls::default();
-        let call = calls.begin(None);
+        let call = calls.begin(None, 0);
         call.expect(Expected::Topic(topic("t")));
         calls.answer(Message::new("t", "1").unwrap());
         calls.answer(Message::new("t", "2").unwrap());
@@ -268,7 +271,7 @@ mod tests {
     #[test]
     fn an_answer_that_names_no_call_fails_those_it_may_be_for() {
         let calls = Calls::default();
-        let (this, other) = (calls.begin(None), calls.begin(None));
+        let (this, other) = (calls.begin(None, 0), calls.begin(None, 0));
         this.expect(Expected::Nothing(topic("this")));
         other.expect(Expected::Nothing(topic("other")));
         calls.answer(answer("this"));
@@ -279,7 +282,7 @@ mod tests {
     #[test]
     fn what_was_retained_is_no_answer() {
         let calls = Calls::default();
-        let call = calls.begin(None);
+        let call = calls.begin(None, 0);
         call.expect(Expected::Topic(topic("t")));
         calls.answer(answer("t").retain(true));
         assert!(poll(&call).is_none());
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn two_calls_with_one_topic_leave_nothing_behind() {
         let calls = Calls::default();
-        let (first, second) = (calls.begin(None), calls.begin(None));
+        let (first, second) = (calls.begin(None, 0), calls.begin(None, 0));
         first.expect(Expected::Topic(topic("t")));
         second.expect(Expected::Topic(topic("t")));
         drop(first);
@@ -302,7 +305,7 @@ mod tests {
     #[test]
     fn an_inbox_fails_its_calls_only() {
         let calls = Calls::default();
-        let (this, other) = (calls.begin(Some(1)), calls.begin(Some(2)));
+        let (this, other) = (calls.begin(Some(1), 0), calls.begin(Some(2), 0));
         calls.fail_inbox(1, &CallError::InboxClosed);
         assert!(matches!(poll(&this), Some(Err(CallError::InboxClosed))));
         assert!(poll(&other).is_none());
@@ -311,7 +314,7 @@ mod tests {
     #[test]
     fn a_marked_answer_is_a_failure() {
         let calls = Calls::default();
-        let call = calls.begin(None);
+        let call = calls.begin(None, 0);
         call.expect(Expected::Topic(topic("t")));
         calls.answer(Message::new("t", "no").unwrap().user_property("rpc-error", "busy"));
         let Some(Err(CallError::Failed(failure))) = poll(&call) else { panic!() };

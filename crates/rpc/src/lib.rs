@@ -48,6 +48,7 @@ mod error;
 mod inboxes;
 #[cfg(feature = "json")]
 mod json;
+mod losses;
 mod reply;
 mod responder;
 mod scheme;

@@ -63,7 +63,9 @@ fn keep(outbox: &mut Outbox) -> Vec<String> {
         OutboxChange::Remove(id) => format!("-{id}"),
     });
     let told = told.collect();
-    outbox.kept(&batch);
+    for sender in outbox.kept(&batch).0 {
+        let _ = sender.send(());
+    }
     told
 }
 
@@ -166,7 +168,7 @@ async fn what_could_not_be_stored_is_out_and_the_rest_comes_again() {
     outbox.done(&first);
     let failed = batch(&mut outbox).unwrap();
     put(&mut outbox, "3");
-    let refused = outbox.not_kept(failed);
+    let (refused, _) = outbox.not_kept(failed);
     assert_eq!(refused.iter().map(text).collect::<Vec<_>>(), ["2"]);
     outbox.done(&refused[0]);
     assert_eq!(keep(&mut outbox), ["-2", "-1", "+3"]);

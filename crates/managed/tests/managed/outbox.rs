@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use gantline_managed::{DropReason, ManagedEvent, OnOutboxFull, Outcome, QoS};
+use gantline_protocol::packet::ConnAck;
 
-use crate::support::{delivered, message, now, options, queue, server, started};
+use crate::support::{Script, delivered, message, now, options, queue, server, started};
 
 #[tokio::test(start_paused = true)]
 async fn new_messages_are_dropped_when_the_outbox_is_full() {
@@ -48,6 +49,21 @@ async fn a_message_that_expires_offline_is_dropped_without_a_server() {
     assert!(now(&mut delivery).await.is_none());
     // The next attempt to connect looks at it.
     assert!(matches!(delivery.await, Outcome::Dropped(DropReason::Expired)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_makes_room_and_is_told_as_that() {
+    let mut script = Script::new("makes-room").await;
+    let client = started(options("makes-room").max_in_flight(1).max_pending(2, usize::MAX)).await;
+    let mut peer = script.accept(ConnAck::default()).await;
+    drop(queue(&client, message("t", "in flight")).await);
+    peer.expect_publish().await;
+    let expires = queue(&client, message("t", "expires").expiry(5)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut new = queue(&client, message("t", "new")).await;
+    assert!(matches!(expires.await, Outcome::Dropped(DropReason::Expired)));
+    assert!(now(&mut new).await.is_none());
+    assert_eq!((client.counters().pending_messages, client.counters().dropped), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

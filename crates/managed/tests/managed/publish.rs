@@ -3,7 +3,9 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use gantline_managed::{Doubt, InDoubt, ManagedOptions, Outcome, QoS, ReasonCode, Rejection};
+use gantline_managed::{
+    Doubt, InDoubt, ManagedOptions, Outcome, ProtocolVersion, QoS, ReasonCode, Rejection,
+};
 use gantline_protocol::packet::{ConnAck, Disconnect, Packet};
 use gantline_protocol::{DisconnectProperties, PacketType};
 
@@ -224,6 +226,22 @@ async fn poison_is_rejected_and_the_next_message_goes_out() {
     assert_eq!(result.reason, ReasonCode::NotAuthorized);
     delivered(good).await;
     assert_eq!(client.counters().rejected, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_version_does_not_have_is_rejected_and_the_next_message_goes_out() {
+    let _server = server("older").await;
+    let client = started(ManagedOptions::new(connect("older").version(ProtocolVersion::V3_1_1))).await;
+    let marked = queue(&client, message("t", "").user_property("k", "v")).await;
+    let expiring = queue(&client, message("t", "").expiry(60)).await;
+    let plain = queue(&client, message("t", "")).await;
+    for (delivery, expected) in [(marked, "user_property"), (expiring, "expiry")] {
+        let Outcome::Rejected(Rejection::NotInVersion { property, version }) = delivery.await else {
+            panic!()
+        };
+        assert_eq!((property, version), (expected, ProtocolVersion::V3_1_1));
+    }
+    delivered(plain).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use gantline_managed::{
     Doubt, InDoubt, ManagedClient, ManagedEvent, ManagedOptions, OutboxChange, OutboxMessage, OutboxStore,
-    Outcome, QoS, Rejection, StoreError, async_trait,
+    Outcome, QoS, ReasonCode, Rejection, StoreError, async_trait,
 };
-use gantline_protocol::packet::ConnAck;
+use gantline_protocol::packet::{ConnAck, Packet};
 
 use crate::support::{Script, delivered, find, message, options, queue, server, started};
 
@@ -56,6 +56,8 @@ impl OutboxStore for Log {
     async fn apply(&self, changes: Vec<OutboxChange>) -> Result<(), StoreError> {
         tokio::task::yield_now().await;
         if self.broken.load(Ordering::Relaxed) {
+            // It takes its time to fail.
+            tokio::time::sleep(Duration::from_secs(1)).await;
             return Err(StoreError::new("cannot write the log", "broken"));
         }
         self.changes.lock().extend(changes);
@@ -91,6 +93,54 @@ async fn what_waits_survives_the_client_and_goes_out_in_order() {
     }
     client.stop().await;
     assert!(log.texts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_at_a_stop_is_sent_again_from_the_store_and_told_of_again() {
+    let mut script = Script::new("stays").await;
+    let log = Arc::new(Log::default());
+    let client = started(with("stays", &log)).await;
+    let mut peer = script.accept(ConnAck::default()).await;
+    let sent = queue(&client, message("t", "sent")).await;
+    peer.expect_publish().await;
+    let goodbye = async {
+        peer.expect_disconnect().await;
+        drop(peer);
+    };
+    tokio::join!(goodbye, client.stop());
+    assert!(matches!(sent.await, Outcome::Indeterminate(Doubt::Stopped)));
+    assert_eq!(log.texts(), ["sent"]);
+    let mut events = client.events();
+    client.start().await.unwrap();
+    let mut peer = script.accept(ConnAck::default()).await;
+    let again = peer.expect_publish().await;
+    assert_eq!(again.payload, "sent");
+    peer.ack(Packet::PubAck, again.delivery.packet_id().unwrap().get(), ReasonCode::Success).await;
+    let outcome = find(&mut events, |event| match event {
+        ManagedEvent::Processed { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    assert!(outcome.await.is_delivered());
+    client.stop().await;
+    assert!(log.messages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_once_while_the_client_stops_is_asked_again() {
+    let log = Arc::new(Log::default());
+    let _server = server("fails-once").await;
+    let client = started(with("fails-once", &log)).await;
+    client.connected().await.unwrap();
+    let mut events = client.events();
+    let delivery = queue(&client, message("t", "1")).await;
+    log.broken.store(true, Ordering::Relaxed);
+    delivered(delivery).await;
+    let mend = async {
+        find(&mut events, |event| matches!(event, ManagedEvent::StoreFailed(_)).then_some(())).await;
+        log.broken.store(false, Ordering::Relaxed);
+    };
+    tokio::join!(mend, client.stop());
+    assert!(log.messages().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,6 +213,41 @@ async fn a_store_that_cannot_be_read_keeps_the_client_from_starting() {
     assert!(client.state().is_stopped());
     log.broken.store(false, Ordering::Relaxed);
     client.start().await.unwrap();
+}
+
+/// A store that is slow to read.
+struct Slow(Duration);
+
+#[async_trait]
+impl OutboxStore for Slow {
+    async fn load(&self, _: &mut (dyn FnMut(OutboxChange) + Send)) -> Result<(), StoreError> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
+    }
+
+    async fn apply(&self, _: Vec<OutboxChange>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_the_client_starts_is_a_stop() {
+    let span = Duration::from_secs(10);
+    for drain in [None, Some(span)] {
+        let client = ManagedClient::new(options("starting").outbox_store(Slow(span)));
+        let stop = async {
+            tokio::time::sleep(span / 2).await;
+            match drain {
+                Some(longest) => client.stop().drain(longest).await,
+                None => client.stop().await,
+            }
+        };
+        let both = async { tokio::join!(client.start(), stop) };
+        let (started, ()) = tokio::time::timeout(3 * span, both).await.unwrap();
+        started.unwrap();
+        assert!(client.state().is_stopped());
+        assert!(!client.publish(message("t", "")).await.is_delivered());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -237,6 +237,26 @@ async fn messages_are_acknowledged_when_they_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_of_a_filter_that_is_not_wanted_any_more_is_acknowledged_and_not_given() {
+    let mut script = Script::new("late").await;
+    let client = started(options("late")).await;
+    let mut stream = client.subscribe("a", QOS).and("b", QOS).await.unwrap().manual_acks();
+    let mut peer = script.accept(ConnAck::default()).await;
+    peer.grant(&[GRANTED, GRANTED]).await;
+    client.unsubscribe("a").unwrap();
+    assert_eq!(peer.expect_unsubscribe(ReasonCode::Success).await, ["a"]);
+    // The server sent it before it heard of that.
+    peer.publish("a", "late", at_least_once(1)).await;
+    peer.publish("b", "wanted", at_least_once(2)).await;
+    let message = stream.next().await.unwrap();
+    assert_eq!(message.payload_str().unwrap(), "wanted");
+    assert_eq!(peer.expect_ack().await.1, 1);
+    peer.hears_nothing().await;
+    message.acknowledge(ReasonCode::Success);
+    assert_eq!(peer.expect_ack().await.1, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_may_use_the_client_in_every_way() {
     let server = server("handler").await;
     let client = started(options("handler")).await;

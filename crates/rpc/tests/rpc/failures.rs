@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use gantline_client::{
     Client, Losses, Message, ProtocolVersion, PubSub, PublishError, PublishResult, QoS, ReasonCode,
     SubscribeError, Subscription, TopicFilter,
@@ -284,8 +285,37 @@ async fn nothing_is_sent_before_its_answer_can_be_received() {
 }
 
 #[test]
+fn a_call_on_the_next_connection_is_not_ended_by_the_late_notice_of_a_loss() {
+    let (lasting, slow) = (tokio::runtime::Runtime::new().unwrap(), runtime());
+    let world = lasting.block_on(World::new());
+    let _responder = lasting.block_on(world.echo(V5_0));
+    let mut device = lasting.block_on(world.device(V5_0, "slow"));
+    let rpc = lasting.block_on(world.caller(V5_0, Scheme::PerCall));
+    // What the caller keeps running is on a runtime that stands still from here on.
+    slow.block_on(call(&rpc, "echo", "")).unwrap();
+    lasting.block_on(async {
+        let mut losses = PubSub::losses(rpc.client());
+        assert!(world.server.disconnect("caller", ReasonCode::AdministrativeAction));
+        assert!(losses.next().await.is_some());
+        rpc.client().reconnect().await.unwrap();
+        let answering = async {
+            let request = device.request().await;
+            std::thread::scope(|scope| {
+                scope.spawn(|| slow.block_on(tokio::task::yield_now()));
+            });
+            device.answer(&request, "there").await;
+        };
+        let (answer, ()) = tokio::join!(call(&rpc, "slow", ""), answering);
+        assert_eq!(answer.unwrap(), "there");
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
 fn a_caller_outlives_the_runtime_of_its_first_call() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for scheme in Scheme::ALL {
         let (lasting, short) = (tokio::runtime::Runtime::new().unwrap(), runtime());
         let world = lasting.block_on(World::new());

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gantline_client::{Client, Message, QoS, ReasonCode, TopicFilter, TopicName};
+use gantline_client::{
+    Client, Losses, Message, ProtocolVersion, PubSub, PublishError, PublishResult, QoS, ReasonCode,
+    SubscribeError, Subscription, TopicFilter, TopicName,
+};
 use gantline_rpc::{CallError, Failure, InvalidMethod, Request, RpcClient, RpcServer, ServeError, Unmarked};
 use gantline_server::ServerOptions;
 use tokio::sync::{Notify, Semaphore};
@@ -88,18 +91,24 @@ async fn no_more_handlers_run_at_once_than_allowed() {
     assert_eq!(most.load(Ordering::SeqCst), 4);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_beyond_those_that_may_wait_is_told_that_the_responder_is_busy() {
-    let world = World::new().await;
+/// With the method `work`, which takes a permit for each request.
+fn gated(server: RpcServer) -> (RpcServer, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let inner = Arc::clone(&gate);
-    let server = RpcServer::new().concurrency(1).waiting(2).method("work", move |_| {
+    let server = server.method("work", move |_| {
         let gate = Arc::clone(&inner);
         async move {
             gate.acquire().await?.forget();
             Ok("done")
         }
     });
+    (server, gate)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_beyond_those_that_may_wait_is_told_that_the_responder_is_busy() {
+    let world = World::new().await;
+    let (server, gate) = gated(RpcServer::new().concurrency(1).waiting(2));
     let responder = server.start(world.client("responder", V5_0).await).await.unwrap();
     let rpc = &world.caller(V5_0, Scheme::Inbox).await;
     let calls = join_all((0..5).map(|_| call(rpc, "work", "")));
@@ -118,18 +127,60 @@ async fn a_request_beyond_those_that_may_wait_is_told_that_the_responder_is_busy
     assert_eq!(responder.stats().under_way, 0);
 }
 
+/// A client whose server never acknowledges a failure.
+#[derive(Clone)]
+struct Reluctant(Client);
+
+impl PubSub for Reluctant {
+    type Subscription = Subscription;
+    type Losses = Losses;
+
+    async fn publish(&self, message: Message) -> Result<PublishResult, PublishError> {
+        if message.properties().user_properties.get("rpc-error").is_some() {
+            return std::future::pending().await;
+        }
+        self.0.publish(message).await
+    }
+
+    async fn subscribe(&self, filters: &[(TopicFilter, QoS)]) -> Result<Subscription, SubscribeError> {
+        PubSub::subscribe(&self.0, filters).await
+    }
+
+    fn losses(&self) -> Losses {
+        self.0.losses()
+    }
+
+    fn version(&self) -> Option<ProtocolVersion> {
+        self.0.version()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_only_say_busy_take_no_place_of_a_request() {
+    let world = World::new().await;
+    let (server, gate) = gated(RpcServer::new().concurrency(1).waiting(0));
+    let client = Reluctant(world.client("responder", V5_0).await);
+    let responder = server.start(client).await.unwrap();
+    let rpc = &world.caller(V5_0, Scheme::Inbox).await;
+    let beyond = async {
+        until(|| responder.stats().under_way == 1).await;
+        let short = Duration::from_secs(1);
+        for _ in 0..5 {
+            let error = rpc.execute("work", "", QoS::AtLeastOnce, short).await.unwrap_err();
+            assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
+        }
+        gate.add_permits(2);
+    };
+    let (first, ()) = tokio::join!(call(rpc, "work", ""), beyond);
+    assert_eq!(first.unwrap(), "done");
+    assert_eq!(responder.stats().refused, 5);
+    assert_eq!(at_once(call(rpc, "work", "")).await.unwrap(), "done");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_are_bounded_by_their_bytes_too() {
     let world = World::new().await;
-    let gate = Arc::new(Semaphore::new(0));
-    let inner = Arc::clone(&gate);
-    let server = RpcServer::new().bytes(1000).method("work", move |_| {
-        let gate = Arc::clone(&inner);
-        async move {
-            gate.acquire().await?.forget();
-            Ok("done")
-        }
-    });
+    let (server, gate) = gated(RpcServer::new().bytes(1000));
     let responder = server.start(world.client("responder", V5_0).await).await.unwrap();
     let rpc = &world.caller(V5_0, Scheme::Inbox).await;
     // One may always be larger.
