@@ -170,9 +170,9 @@ impl Broker {
         session.flows.trim();
         let (mut lost, mut void) = (0, Vec::new());
         let (will, next, epoch, expires, will_due) = slot.with_state(|state| {
-            // The layout stays: routes that are found meanwhile have to be true when the client comes back.
-            let has_properties = state.had_properties;
-            slot.set_profile(Profile { epoch: state.epoch, has_properties, ..Profile::AWAY });
+            // The layout and the hook stay: routes that are found meanwhile have to be true when the client comes back.
+            let (has_properties, works) = (state.had_properties, self.options.hooks.deliver.is_some());
+            slot.set_profile(Profile { epoch: state.epoch, has_properties, works, ..Profile::AWAY });
             slot.set_silence(0);
             if ends {
                 state.present = false;
