@@ -113,7 +113,8 @@ impl Server {
     }
 
     /// Intercepts every message on its way to each of its receivers, when it leaves the receiver's queue; retained messages
-    /// too. There is nobody to tell, so [`Outcome::Refuse`] is as [`Outcome::Drop`]. The hook runs in the task of the
+    /// too. There is nobody to tell, so [`Outcome::Refuse`] is as [`Outcome::Drop`]; a message in its place is sent with
+    /// the lower of both QoS, because the subscription bounds it. The hook runs in the task of the
     /// receiver, which waits alone if it takes its time. With this hook a message costs more for each receiver.
     #[must_use]
     pub fn intercept_deliveries<F, R>(mut self, intercept: F) -> Self

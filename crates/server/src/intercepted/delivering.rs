@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll};
 
-use gantline_protocol::{Moment, NotSent, Outbound, Output, QoS};
+use gantline_protocol::{Moment, Outbound, Output, QoS};
 
 use super::closed;
 use crate::events::DropCause;
@@ -31,12 +31,13 @@ impl Exchange {
         out: &mut impl Output,
     ) -> Result<bool, End> {
         let Some(interception) = &mut self.interception else { return Ok(false) };
-        let (mut expired, mut refused, mut intercepted, mut sent) = (0, 0, 0, 0);
+        let counters = &self.broker.counters;
+        let mut sent = false;
         while let Some(message) = interception.outgoing.front() {
             if interception.delivering.is_none() {
                 if message.is_expired(now) {
                     interception.outgoing.pop_front();
-                    expired += 1;
+                    counters.expired.add(1);
                     continue;
                 }
                 if message.qos != QoS::AtMostOnce && self.machine.quota() == 0 {
@@ -65,7 +66,8 @@ impl Exchange {
                             Asked::Panicked => Err(Undecided::Panicked),
                             Asked::Waits(waiting) => {
                                 interception.delivering = Some(waiting);
-                                break;
+                                // Polled once more, so that its time-out runs.
+                                continue;
                             }
                         }
                     }
@@ -78,29 +80,27 @@ impl Exchange {
                 Outcome::Replace(other) if other.check().is_ok() => Outbound {
                     subscription_ids: message.subscription_ids,
                     tag: message.tag,
+                    // The subscription bounds it [MQTT-3.8.4-8], and the window was asked about this one.
+                    qos: other.qos_level().min(message.qos),
                     ..Outbound::new(&other, now)
                 },
-                Outcome::Close(reason) => return Err(closed(reason)),
+                Outcome::Close(reason) => {
+                    counters.intercepted.add(1);
+                    return Err(closed(reason));
+                }
                 Outcome::Replace(_) | Outcome::Drop | Outcome::Refuse(_) => {
-                    intercepted += 1;
+                    counters.intercepted.add(1);
                     continue;
                 }
             };
-            sent += 1;
+            sent = true;
             let qos = message.qos;
             match self.machine.publish(now, message, out) {
                 Ok(()) => self.tally.send(qos, 1),
-                Err(NotSent::NoQuota(message)) => {
-                    interception.outgoing.push_front(message);
-                    break;
-                }
                 // [MQTT-3.1.2-25]: as if it had been sent.
-                Err(_) => refused += 1,
+                Err(_) => self.broker.count_lost(&self.slot, DropCause::TooLarge, 1),
             }
         }
-        self.broker.counters.intercepted.add(intercepted);
-        self.broker.counters.expired.add(expired);
-        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
-        Ok(sent > 0)
+        Ok(sent)
     }
 }

@@ -1,10 +1,13 @@
-//! Delivery hooks at their edges: what was remembered before the receiver came.
+//! Delivery hooks at their edges: what was remembered before the receiver came, hooks that never decide, and replaced
+//! messages with another QoS.
+
+use std::time::Duration;
 
 use gantline_server::{
     Decision, DeliveryAttempt, Message, Outcome, QoS, RunningServer, Server, ServerOptions,
 };
 
-use crate::peer::{client, connected, lasting, settle, subscriber};
+use crate::peer::{clean, client, connected, lasting, settle, subscriber, text};
 
 async fn delivering<F>(deliver: F) -> RunningServer
 where
@@ -26,4 +29,50 @@ async fn a_delivery_hook_sees_messages_whose_route_was_found_while_the_receiver_
     publisher.publish("t", "back", QoS::AtMostOnce).await;
     receiver.hears_nothing().await;
     assert_eq!(server.metrics().messages_intercepted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_hook_that_never_decides_ends_at_its_time_out_behind_one_that_dropped() {
+    let server = delivering(|delivery: &DeliveryAttempt<'_>| match delivery.payload() {
+        b"dropped" => Decision::later(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Outcome::Drop
+        }),
+        b"stuck" => Decision::later(std::future::pending()),
+        _ => Decision::Now(Outcome::Forward),
+    })
+    .await;
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut receiver = subscriber(&server, clean("receiver"), &["t"], qos).await;
+        for payload in ["dropped", "stuck", "last"] {
+            server.publish(Message::new("t", payload).unwrap().qos(qos)).await.unwrap();
+        }
+        assert_eq!(receiver.text().await, "last");
+    }
+    assert_eq!(server.metrics().hook_timeouts, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_message_is_sent_with_no_higher_qos_than_the_first_and_asked_about_once() {
+    let server = delivering(|delivery: &DeliveryAttempt<'_>| {
+        let text = String::from_utf8(delivery.payload().to_vec()).unwrap();
+        Decision::Now(Outcome::Replace(
+            Message::new("t", format!("re {text}")).unwrap().qos(QoS::ExactlyOnce),
+        ))
+    })
+    .await;
+    let mut connect = clean("receiver");
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(1);
+    let mut receiver = subscriber(&server, connect, &["t"], QoS::AtLeastOnce).await;
+    for (payload, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::AtMostOnce), ("3", QoS::AtLeastOnce)] {
+        server.publish(Message::new("t", payload).unwrap().qos(qos)).await.unwrap();
+    }
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        let publish = receiver.message().await;
+        got.push((text(&publish), publish.delivery.qos()));
+    }
+    got.sort_unstable();
+    let expected = [("re 1", QoS::AtLeastOnce), ("re 2", QoS::AtMostOnce), ("re 3", QoS::AtLeastOnce)];
+    assert_eq!(got, expected.map(|(text, qos)| (text.to_owned(), qos)));
 }
