@@ -82,12 +82,14 @@ impl Hooks {
         now: Moment,
     ) -> Decision<Outcome<Message>> {
         if let (Some(authorize), Some(client)) = (&self.authorize, sender.client()) {
-            let topic = publication.topic;
-            if !permits.is_some_and(|permits| permits.has(topic)) {
-                let action = Action::Publish { topic, retain: publication.retain };
+            let (topic, retain) = (publication.topic, publication.retain);
+            if !permits.is_some_and(|permits| permits.has(topic, retain)) {
+                let action = Action::Publish { topic, retain };
                 match authorize(&Access { client, action }) {
                     Decision::Now(Permission::AllowOnce) => {}
-                    Decision::Now(Permission::Allow) => permits.into_iter().for_each(|it| it.add(topic)),
+                    Decision::Now(Permission::Allow) => {
+                        permits.into_iter().for_each(|it| it.add(topic, retain));
+                    }
                     Decision::Now(Permission::Deny) => {
                         return Decision::Now(Outcome::Refuse(ReasonCode::NotAuthorized));
                     }
@@ -191,7 +193,7 @@ impl Judging {
         if permission == Permission::Allow
             && let Some(permits) = &self.permits
         {
-            permits.add(self.message.frame.topic());
+            permits.add(self.message.frame.topic(), self.message.retain);
         }
         let Some(publish) = &self.publish else { return Outcome::Forward };
         let decision = {
