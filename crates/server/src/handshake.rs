@@ -246,13 +246,11 @@ fn begin(
     let slot = Arc::clone(lease.slot());
     let (peer, out) = (Arc::clone(framed.info()), framed.out());
     let version = terms.limits.version;
+    reviewed.apply(broker, &mut lease, now);
     connack.session_present = lease.begin(terms, now);
     slot.record.begin_connection(Arc::clone(&peer), version, now);
     // As before, but for the session.
     connack.encode(version, out).map_err(|_| Refused::Left)?;
-    if connack.session_present {
-        reviewed.apply(broker, &mut lease);
-    }
     let mut machine = ServerConnection::new(terms.limits.clone(), lease, now);
     if let Some(method) = connack.properties.authentication_method {
         machine.set_authentication_method(method);

@@ -332,8 +332,7 @@ impl Exchange {
             if !std::mem::take(&mut interception.reauthorize) {
                 return Ok(false);
             }
-            let filters = self.slot.with_state(|state| state.subscriptions.keys().cloned().collect());
-            self.reauthorize_all(filters, false, cx.waker())?;
+            self.reauthorize_all(self.slot.filters(), false, now, cx.waker())?;
             return Ok(true);
         };
         match paused {
@@ -379,7 +378,7 @@ impl Exchange {
                 };
                 let permission = interception.decided(&self.broker, decided, || Permission::Deny)?;
                 let denied = denied | self.withdraw_unless(permission, &filter);
-                self.reauthorize_all(rest, denied, cx.waker())?;
+                self.reauthorize_all(rest, denied, now, cx.waker())?;
             }
         }
         // Nothing could come from the client meanwhile.
@@ -393,6 +392,7 @@ impl Exchange {
         &mut self,
         mut filters: Vec<TopicFilter>,
         mut denied: bool,
+        now: Moment,
         waker: &Waker,
     ) -> Result<(), End> {
         while let Some(filter) = filters.pop() {
@@ -411,7 +411,8 @@ impl Exchange {
             }
         }
         if denied {
-            self.broker.withdraw_queued(&self.slot);
+            self.withdraw_taken(now);
+            self.broker.withdraw_queued(&self.slot, now);
         }
         Ok(())
     }

@@ -2,11 +2,13 @@
 //!
 //! Relates to: `exchange.rs`, which sends them where there is no such hook. Leaves out: what they were taken from.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use gantline_protocol::{Moment, Outbound, Output, QoS};
 
 use super::closed;
+use crate::broker::sessions::is_wanted;
 use crate::events::DropCause;
 use crate::exchange::{End, Exchange};
 use crate::hooks::{Asked, DeliveryAttempt, Outcome, Undecided, ask};
@@ -17,6 +19,21 @@ impl Exchange {
         if let Some(interception) = &mut self.interception {
             interception.outgoing.extend(messages);
         }
+    }
+
+    /// Forgets messages that wait for a hook and match no subscription of the client any more.
+    pub(super) fn withdraw_taken(&mut self, now: Moment) {
+        let Some(interception) = &mut self.interception else { return };
+        let filters = self.slot.filters();
+        if interception.outgoing.front().is_some_and(|message| !is_wanted(&filters, message)) {
+            interception.delivering = None;
+        }
+        let (wanted, others) = interception
+            .outgoing
+            .drain(..)
+            .partition::<VecDeque<_>, _>(|message| is_wanted(&filters, message));
+        interception.outgoing = wanted;
+        self.broker.withdraw(others, now);
     }
 
     /// Sends messages as far as hooks have decided about them. Returns whether something was done.

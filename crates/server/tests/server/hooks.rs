@@ -3,6 +3,7 @@
 mod authorizing;
 mod delivering;
 mod publishing;
+mod revoking;
 mod subscribing;
 
 use gantline_server::{Server, ServerOptions};
