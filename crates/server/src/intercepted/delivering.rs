@@ -93,6 +93,10 @@ impl Exchange {
             let outcome = interception.decided(&self.broker, decided, || Outcome::Drop)?;
             let Some(message) = interception.outgoing.pop_front() else { break };
             let message = match outcome {
+                Outcome::Forward if message.is_expired(now) => {
+                    counters.expired.add(1);
+                    continue;
+                }
                 Outcome::Forward => message,
                 Outcome::Replace(other) if other.check().is_ok() => Outbound {
                     subscription_ids: message.subscription_ids,

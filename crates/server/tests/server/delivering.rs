@@ -53,6 +53,27 @@ async fn a_delivery_hook_that_never_decides_ends_at_its_time_out_behind_one_that
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_expires_while_the_hook_makes_up_its_mind_is_not_sent() {
+    let server = delivering(|_: &DeliveryAttempt<'_>| {
+        Decision::later(async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Outcome::Forward
+        })
+    })
+    .await;
+    for (qos, expired) in [(QoS::AtMostOnce, 1), (QoS::AtLeastOnce, 2)] {
+        let mut receiver = subscriber(&server, clean("receiver"), &["t"], qos).await;
+        for (payload, seconds) in [("short", 2), ("long", 20)] {
+            server.publish(Message::new("t", payload).unwrap().qos(qos).expiry(seconds)).await.unwrap();
+        }
+        let message = receiver.message().await;
+        assert_eq!(text(&message), "long");
+        assert_eq!(message.properties.message_expiry_interval, Some(14));
+        assert_eq!(server.metrics().messages_expired, expired);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replaced_message_is_sent_with_no_higher_qos_than_the_first_and_asked_about_once() {
     let server = delivering(|delivery: &DeliveryAttempt<'_>| {
         let text = String::from_utf8(delivery.payload().to_vec()).unwrap();
