@@ -28,7 +28,7 @@ use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
 use crate::connection::{Connection, farewell};
 use crate::events::{DropCause, ServerEvent};
-use crate::hooks::{ClientContext, PacketDirection};
+use crate::hooks::ClientContext;
 use crate::intercepted::Interception;
 use crate::review::{Reviewed, review};
 use crate::session_items::SessionItems;
@@ -207,8 +207,7 @@ async fn shake_hands(
         let interception = Interception::new(broker, client, slot);
         if let Some(frame) = frame {
             framed.copy_payloads();
-            interception.inspect(PacketDirection::In, &frame);
-            interception.inspect_all(framed.out());
+            interception.inspect_handshake(broker, &frame, framed.out());
         }
         interception
     });

@@ -19,7 +19,7 @@ use gantline_protocol::{
 
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
-use crate::broker::slot::ClientSlot;
+use crate::broker::slot::{ClientSlot, Order};
 use crate::exchange::{End, Exchange};
 use crate::hooks::{
     Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Sender,
@@ -43,6 +43,8 @@ pub(crate) struct Interception {
     delivering: Option<Waiting<Outcome<Message>>>,
     /// What the client may do has changed: ask again as soon as nothing is paused.
     reauthorize: bool,
+    /// How much of the output the inspector has seen, in bytes.
+    pub(crate) shown: usize,
 }
 
 /// What goes on when a hook has decided.
@@ -84,6 +86,7 @@ impl Interception {
             outgoing: VecDeque::new(),
             delivering: None,
             reauthorize: false,
+            shown: 0,
         })
     }
 
@@ -112,6 +115,14 @@ impl Interception {
     pub(crate) fn inspect(&self, direction: PacketDirection, bytes: &[u8]) -> bool {
         let Some(inspect) = &self.hooks.inspect else { return true };
         tell(|| inspect(&PacketView { client: &self.client, direction, bytes }))
+    }
+
+    /// Shows CONNECT and what answers it. If the inspector panics, the connection ends as soon as it has begun.
+    pub(crate) fn inspect_handshake(&self, broker: &Broker, connect: &[u8], answer: &[u8]) {
+        if !(self.inspect(PacketDirection::In, connect) && self.inspect_all(answer)) {
+            // We hold the session, so nobody sleeps on this mailbox.
+            drop(self.slot.mailbox.push_control(Order::Kick(broker.hook_panicked(&self.client))));
+        }
     }
 
     /// Shows what is to be sent; whether the inspector did not panic.

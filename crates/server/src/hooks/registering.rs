@@ -137,8 +137,8 @@ impl Server {
         self
     }
 
-    /// Shows every packet of every client that was accepted, from CONNECT on, as it comes and as it is sent. It cannot be
-    /// changed. For debugging: it costs.
+    /// Shows every packet of every client that was accepted, as it comes and as it is sent: CONNECT and CONNACK, what
+    /// follows, and a DISCONNECT of the server; but not an AUTH before CONNACK. It cannot be changed. For debugging: it costs.
     #[must_use]
     pub fn inspect_packets<F>(mut self, inspect: F) -> Self
     where
