@@ -358,6 +358,9 @@ impl Exchange {
                 let publishing = &mut self.publishing;
                 let reason =
                     interception.carry_out(&self.broker, publishing, &mut publication, outcome, now)?;
+                // The packet was counted when it came, and another may never come to count these with it.
+                let routed = std::mem::take(&mut publishing.routed);
+                self.broker.counters.flows().routed.add(routed.into());
                 self.acknowledge(receipt, reason, out);
             }
             Paused::Subscribe { mut waiting, wanted, mut subscribing } => {
