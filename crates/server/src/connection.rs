@@ -302,7 +302,7 @@ impl Connection {
         taken.control = orders;
         TAKEN.set(taken);
         obeyed?;
-        if asleep && self.stopping && self.framed.pending_out() == 0 {
+        if asleep && self.stopping && self.framed.pending_out() == 0 && !self.exchange.waits_for_a_hook() {
             return Err(End::Stopped);
         }
         Ok(!asleep)

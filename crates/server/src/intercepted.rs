@@ -466,6 +466,11 @@ impl Exchange {
         self.interception.as_ref().is_some_and(|interception| interception.is_paused())
     }
 
+    /// Whether something is under way that a hook makes up its mind about.
+    pub(crate) fn waits_for_a_hook(&self) -> bool {
+        self.is_paused() || self.is_delivering()
+    }
+
     /// Whether nothing more is taken from the mailbox, because messages wait for a hook.
     pub(crate) fn is_delivering(&self) -> bool {
         self.interception.as_ref().is_some_and(|interception| interception.is_delivering())

@@ -4,6 +4,7 @@ mod authorizing;
 mod delivering;
 mod publishing;
 mod revoking;
+mod stopping;
 mod subscribing;
 
 use gantline_server::{Server, ServerOptions};
