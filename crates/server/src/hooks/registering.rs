@@ -117,7 +117,8 @@ impl Server {
     /// Intercepts every message on its way to each client that receives it, when it leaves the client's queue; retained
     /// messages too. There is nobody to tell, so [`Outcome::Refuse`] is as [`Outcome::Drop`]; a message in its place is
     /// sent with the lower of both QoS, because the subscription bounds it. The hook runs in the task of the receiver,
-    /// which waits alone if it takes its time. With this hook a message costs more for each receiver.
+    /// which waits alone if it takes its time. A message about which it panics is dropped, so that its client can come
+    /// back. With this hook a message costs more for each receiver.
     #[must_use]
     pub fn intercept_deliveries<F, R>(mut self, intercept: F) -> Self
     where

@@ -90,8 +90,11 @@ impl Exchange {
                     }
                 },
             };
-            let outcome = interception.decided(&self.broker, decided, || Outcome::Drop)?;
+            // Whatever comes of it, it is not asked about again: who panics about it would do so on each connection.
             let Some(message) = interception.outgoing.pop_front() else { break };
+            let outcome = interception
+                .decided(&self.broker, decided, || Outcome::Drop)
+                .inspect_err(|_| counters.intercepted.add(1))?;
             let message = match outcome {
                 Outcome::Forward if message.is_expired(now) => {
                     counters.expired.add(1);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gantline_server::{
-    Decision, DeliveryAttempt, Message, Outcome, QoS, RunningServer, Server, ServerOptions,
+    Decision, DeliveryAttempt, Message, Outcome, QoS, ReasonCode, RunningServer, Server, ServerOptions,
 };
 
 use crate::peer::{clean, client, connected, lasting, settle, subscriber, text};
@@ -70,6 +70,36 @@ async fn a_message_that_expires_while_the_hook_makes_up_its_mind_is_not_sent() {
         assert_eq!(text(&message), "long");
         assert_eq!(message.properties.message_expiry_interval, Some(14));
         assert_eq!(server.metrics().messages_expired, expired);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_about_which_the_hook_panics_does_not_end_the_next_connection_too() {
+    for takes_its_time in [false, true] {
+        let server = delivering(move |delivery: &DeliveryAttempt<'_>| {
+            let is_bad = delivery.payload() == b"bad";
+            let decide = move || match is_bad {
+                true => panic!("as the test wants it"),
+                false => Outcome::Forward,
+            };
+            if !takes_its_time {
+                return Decision::Now(decide());
+            }
+            Decision::later(async move {
+                tokio::task::yield_now().await;
+                decide()
+            })
+        })
+        .await;
+        let mut receiver = subscriber(&server, lasting("receiver", 60), &["t"], QoS::AtLeastOnce).await;
+        for payload in ["bad", "good"] {
+            server.publish(Message::new("t", payload).unwrap().qos(QoS::AtLeastOnce)).await.unwrap();
+        }
+        receiver.is_disconnected(ReasonCode::UnspecifiedError).await;
+        let mut receiver = connected(&server, lasting("receiver", 60)).await;
+        assert_eq!(receiver.text().await, "good");
+        let metrics = server.metrics();
+        assert_eq!((metrics.hook_panics, metrics.messages_intercepted), (1, 1));
     }
 }
 
