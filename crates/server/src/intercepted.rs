@@ -22,8 +22,8 @@ use crate::broker::publication::Publication;
 use crate::broker::slot::ClientSlot;
 use crate::exchange::{End, Exchange};
 use crate::hooks::{
-    Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Sender,
-    Undecided, UnsubscribeAttempt, Verdict, Waiting, ask, guarded, refusal, tell, wait,
+    Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Ruling, Sender,
+    Undecided, UnsubscribeAttempt, Waiting, ask, guarded, refusal, tell, wait,
 };
 use crate::publishing::Publishing;
 use crate::subscribing::{Subscribing, Unsubscribing};
@@ -144,12 +144,12 @@ impl Interception {
             return None;
         }
         match guarded(|| hooks.judge_publish(sender, Some(&self.permits), publication, now)) {
-            Some(Verdict::Forward) => None,
-            Some(Verdict::Later(outcome)) => match wait(waker, self.limit, outcome) {
+            Some(Ruling::Forward) => None,
+            Some(Ruling::Later(outcome)) => match wait(waker, self.limit, outcome) {
                 Asked::Decided(Outcome::Forward) => None,
                 asked => Some(asked),
             },
-            Some(Verdict::Otherwise(outcome)) => Some(Asked::Decided(*outcome)),
+            Some(Ruling::Otherwise(outcome)) => Some(Asked::Decided(*outcome)),
             None => Some(Asked::Panicked),
         }
     }

@@ -74,13 +74,13 @@ impl<T: fmt::Debug> fmt::Debug for Decision<T> {
 
 /// What a hook says about a message, in few bytes: most say "go on", and a larger answer would be moved through each layer
 /// for every message.
-pub(crate) enum Verdict<T> {
+pub(crate) enum Ruling<T> {
     Forward,
     Otherwise(Box<Outcome<T>>),
     Later(Pin<Box<dyn Future<Output = Outcome<T>> + Send>>),
 }
 
-impl<T> From<Decision<Outcome<T>>> for Verdict<T> {
+impl<T> From<Decision<Outcome<T>>> for Ruling<T> {
     #[inline]
     fn from(decision: Decision<Outcome<T>>) -> Self {
         match decision {
@@ -91,12 +91,12 @@ impl<T> From<Decision<Outcome<T>>> for Verdict<T> {
     }
 }
 
-impl<T> From<Verdict<T>> for Decision<Outcome<T>> {
-    fn from(verdict: Verdict<T>) -> Self {
-        match verdict {
-            Verdict::Forward => Self::Now(Outcome::Forward),
-            Verdict::Otherwise(outcome) => Self::Now(*outcome),
-            Verdict::Later(outcome) => Self::Later(outcome),
+impl<T> From<Ruling<T>> for Decision<Outcome<T>> {
+    fn from(ruling: Ruling<T>) -> Self {
+        match ruling {
+            Ruling::Forward => Self::Now(Outcome::Forward),
+            Ruling::Otherwise(outcome) => Self::Now(*outcome),
+            Ruling::Later(outcome) => Self::Later(outcome),
         }
     }
 }

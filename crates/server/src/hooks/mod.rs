@@ -26,13 +26,13 @@ pub use self::attempts::{
     UnsubscribeAttempt,
 };
 pub use self::client::{ClientContext, Sender};
-pub(crate) use self::decision::Verdict;
+pub(crate) use self::decision::Ruling;
 pub use self::decision::{Decision, IntoDecision, Outcome, Permission};
 pub(crate) use self::permits::Permits;
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
 
-type PublishHook = dyn Fn(&PublishAttempt<'_>) -> Verdict<Message> + Send + Sync;
+type PublishHook = dyn Fn(&PublishAttempt<'_>) -> Ruling<Message> + Send + Sync;
 type SubscribeHook = dyn Fn(&SubscribeAttempt<'_>) -> Decision<Outcome<SubscribeFilter>> + Send + Sync;
 type UnsubscribeHook = dyn Fn(&UnsubscribeAttempt<'_>) -> Decision<Outcome<TopicFilter>> + Send + Sync;
 type DeliveryHook = dyn Fn(&DeliveryAttempt<'_>) -> Decision<Outcome<Message>> + Send + Sync;
@@ -81,15 +81,15 @@ impl Hooks {
         permits: Option<&Permits>,
         publication: &mut Publication<'_>,
         now: Moment,
-    ) -> Verdict<Message> {
+    ) -> Ruling<Message> {
         if let Some(authorize) = &self.authorize
-            && let Some(verdict) = self.judge_access(&**authorize, sender, permits, publication, now)
+            && let Some(ruling) = self.judge_access(&**authorize, sender, permits, publication, now)
         {
-            return verdict;
+            return ruling;
         }
         match &self.publish {
             Some(publish) => publish(&PublishAttempt { sender, publication, now }),
-            None => Verdict::Forward,
+            None => Ruling::Forward,
         }
     }
 
@@ -102,7 +102,7 @@ impl Hooks {
         permits: Option<&Permits>,
         publication: &mut Publication<'_>,
         now: Moment,
-    ) -> Option<Verdict<Message>> {
+    ) -> Option<Ruling<Message>> {
         let (topic, retain) = (publication.topic, publication.retain);
         let client = sender.client().filter(|_| !permits.is_some_and(|permits| permits.has(topic)))?;
         match authorize(&Access { client, action: Action::Publish { topic, retain } }) {
@@ -112,7 +112,7 @@ impl Hooks {
                 None
             }
             Decision::Now(Permission::Deny) => {
-                Some(Verdict::Otherwise(Box::new(Outcome::Refuse(ReasonCode::NotAuthorized))))
+                Some(Ruling::Otherwise(Box::new(Outcome::Refuse(ReasonCode::NotAuthorized))))
             }
             Decision::Later(permission) => {
                 let later = Judging {
@@ -122,7 +122,7 @@ impl Hooks {
                     message: publication.outbound(publication.qos, retain, None),
                     now,
                 };
-                Some(Verdict::Later(Box::pin(later.judge(permission))))
+                Some(Ruling::Later(Box::pin(later.judge(permission))))
             }
         }
     }
