@@ -8,6 +8,7 @@ mod authenticating;
 mod refusing;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use gantline_protocol::{
@@ -44,12 +45,14 @@ pub(crate) async fn serve(
 ) {
     let broker = admission.broker();
     let peer = Arc::clone(stream.info());
-    let shaken = shake_hands(&broker, stream, &mut admission, clock);
-    let span = tracing::debug_span!("handshake", %peer);
-    let shaken = timeout(broker.options.connect_timeout, shaken.instrument(span));
-    let connection = tokio::select! {
-        shaken = shaken => shaken,
-        _ = stopping.wait_for(|stops| *stops) => return,
+    let connection = {
+        let shaken = shake_hands(&broker, stream, &mut admission, clock);
+        // Pinned, because it is large and would be moved into each layer.
+        let shaken = pin!(shaken.instrument(tracing::debug_span!("handshake", %peer)));
+        tokio::select! {
+            shaken = timeout(broker.options.connect_timeout, shaken) => shaken,
+            _ = stopping.wait_for(|stops| *stops) => return,
+        }
     };
     match connection {
         Ok(Ok(accepted)) => {
@@ -329,7 +332,8 @@ async fn judge<'a>(
             let items = SessionItems::default();
             let request =
                 ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer), items.clone());
-            let acceptance = match validate(&**validator, request).await {
+            // Boxed, so that nobody else carries the room that it takes.
+            let acceptance = match Box::pin(validate(&**validator, request)).await {
                 Verdict::Accept(acceptance) => acceptance,
                 Verdict::Refuse(refusal) => {
                     broker.counters.rejected.add(1);
