@@ -4,6 +4,7 @@
 //! as lines with checksums (`line.rs`); what does not count any more is left out by a compaction (`compaction.rs`).
 //! Relates to: the stores, each of which is a log and a [`Change`]. Leaves out: what the changes are.
 
+mod aside;
 mod compaction;
 mod directory;
 mod line;

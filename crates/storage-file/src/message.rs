@@ -44,6 +44,14 @@ pub enum RecordError {
     /// The payload is empty, which to a server means that nothing is retained.
     #[error("a retained message needs a payload that is not empty")]
     EmptyPayload,
+    /// Its line would be too long.
+    #[error("it takes a line of {bytes} bytes, and {longest} are allowed (FileStoreOptions::longest_line)")]
+    TooLong {
+        /// How long it would be.
+        bytes: usize,
+        /// How long it may be.
+        longest: u32,
+    },
     /// The message holds something that MQTT cannot carry.
     #[error("the message cannot be sent: {0}")]
     Message(String),

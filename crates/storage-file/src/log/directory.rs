@@ -139,12 +139,11 @@ impl Directory {
         file.map_err(|error| self.error("open", name, error))
     }
 
-    /// Puts a finished snapshot in its place.
+    /// Puts a finished snapshot in its place. Durable when the directory is synced.
     pub(crate) fn publish(&self, snapshot: &Segment) -> Result<(), StoreError> {
         let name = snapshot.name();
         fs::rename(self.file(UNFINISHED), self.file(&name))
-            .map_err(|error| self.error("create", &name, error))?;
-        self.sync()
+            .map_err(|error| self.error("create", &name, error))
     }
 
     /// Removes a file that is not needed. One that stays does no harm, and goes with the next start.

@@ -175,7 +175,7 @@ impl<C: Change> Owner<C> {
         let (mut batch, mut bytes_of_batch) = (Vec::new(), 0);
         let active = self.active.as_ref().map(|active| &active.segment);
         for segment in self.segments.iter().chain(active) {
-            let wanted = replay(&self.directory, segment, &mut report, |found| {
+            let wanted = replay(&self.directory, segment, self.options.longest_line, &mut report, |found| {
                 let Found::Change { change, bytes, .. } = found else { return Ok(true) };
                 batch.push(change);
                 bytes_of_batch += bytes;
@@ -200,13 +200,14 @@ impl<C: Change> Owner<C> {
     fn apply(&mut self, changes: Vec<C>, done: Answer<()>) {
         let mut buffer = mem::take(&mut self.buffer);
         let mut answers = vec![done];
-        let mut written = encode(&changes, &mut buffer);
+        let longest = self.options.longest_line;
+        let mut written = encode(&changes, longest, &mut buffer);
         drop(changes);
         while written.is_ok() && buffer.len() < BYTES_AT_ONCE {
             match self.commands.try_recv() {
                 Ok(Command::Apply { changes, done }) => {
                     answers.push(done);
-                    written = encode(&changes, &mut buffer);
+                    written = encode(&changes, longest, &mut buffer);
                 }
                 Ok(other) => {
                     self.next_command = Some(other);
@@ -308,9 +309,10 @@ impl<C: Change> Owner<C> {
         self.abandon();
         let stop = Arc::new(AtomicBool::new(false));
         let (directory, sources) = (Arc::clone(&self.directory), self.segments.clone());
+        let longest = self.options.longest_line;
         let (sender, told_to_stop) = (self.sender.clone(), Arc::clone(&stop));
         let body = move || {
-            let result = compact::<C>(&directory, &sources, &told_to_stop);
+            let result = compact::<C>(&directory, &sources, longest, &told_to_stop);
             // The lock goes with the owner, who waits for this thread; nobody else has the directory then.
             drop(directory);
             let _ = sender.send(Command::Compacted(result));
@@ -324,9 +326,10 @@ impl<C: Change> Owner<C> {
 
     fn compacted(&mut self, result: Result<Option<Segment>, StoreError>) {
         let sources = self.compaction.take().map(|compaction| compaction.sources).unwrap_or_default();
-        let outcome = result.and_then(|snapshot| match snapshot {
-            Some(snapshot) => self.directory.publish(&snapshot).map(|()| self.replace(&sources, snapshot)),
-            None => Ok(()),
+        let outcome = result.map(|snapshot| {
+            if let Some(snapshot) = snapshot {
+                self.replace(&sources, snapshot);
+            }
         });
         if let Err(error) = &outcome {
             tracing::error!(%error, what = C::NAME, "the log cannot be compacted, it is tried again later");
@@ -366,9 +369,9 @@ impl<C: Change> Owner<C> {
     }
 }
 
-fn encode<C: Change>(changes: &[C], out: &mut Vec<u8>) -> Result<(), StoreError> {
+fn encode<C: Change>(changes: &[C], longest: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
     for change in changes {
-        let appended = line::append(out, |out| change.write(out));
+        let appended = line::append(out, longest, |out| change.write(out));
         appended.map_err(|error| StoreError::new(format!("cannot write down {}", change.name()), error))?;
     }
     Ok(())

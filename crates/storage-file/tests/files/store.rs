@@ -246,3 +246,26 @@ async fn a_store_whose_directory_is_gone_says_so_and_goes_on_when_it_is_back() {
     drop(store);
     assert_eq!(text(&FileStore::open(scratch.path()).unwrap()).await, "a=3");
 }
+
+#[tokio::test]
+async fn a_file_without_line_feeds_does_not_eat_memory_and_is_set_aside() {
+    let scratch = Scratch::new();
+    let options = FileStoreOptions::default().longest_line(1_000);
+    let store = options.clone().open(scratch.path()).unwrap();
+    store.apply(vec![set("a", "1")]).await.unwrap();
+    drop(store);
+    let damaged = vec![b'x'; 1_000_000];
+    scratch.write("00000002.log", &[&damaged[..], b"\n", &scratch.read("00000001.log")].concat());
+    scratch.write("00000003.log", &damaged);
+    let store = options.open(scratch.path()).unwrap();
+    assert_eq!(text(&store).await, "a=1");
+    let report = store.load_report().unwrap();
+    assert_eq!((report.changes, report.damaged), (2, 2));
+    for damage in &report.damages {
+        assert_eq!((&damage.kind, damage.offset, damage.bytes), (&DamageKind::TooLong, 0, 1_000_000));
+    }
+    store.compact().await.unwrap();
+    assert_eq!(scratch.files(), ["00000003.damaged", "00000003.snapshot"]);
+    assert_eq!(scratch.read("00000003.damaged"), [&damaged[..], b"\n", &damaged, b"\n"].concat());
+    assert_eq!((text(&store).await.as_str(), store.load_report().unwrap().damaged), ("a=1", 0));
+}
