@@ -173,9 +173,20 @@ impl Saver {
             while !topics.is_empty() {
                 let (changes, count) = self.changes(&topics);
                 let store = Arc::clone(&self.store);
-                if let Err(error) = guarded(async move { store.apply(changes).await }).await {
-                    unsaved.put_back(topics);
-                    return Err(error);
+                match guarded(async move { store.apply(changes).await }).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_permanent() => {
+                        self.broker.counters.store_failures.add(1);
+                        tracing::error!(
+                            name: "store.refused",
+                            %error,
+                            "a retained message cannot be saved, the store is left without it"
+                        );
+                    }
+                    Err(error) => {
+                        unsaved.put_back(topics);
+                        return Err(error);
+                    }
                 }
                 topics.truncate(topics.len() - count);
                 unsaved.saved(count);

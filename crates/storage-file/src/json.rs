@@ -97,7 +97,7 @@ fn message(json: &str, now: SystemTime) -> Result<Option<RetainedMessage>, Recor
 ///
 /// # Errors
 ///
-/// The output cannot be written.
+/// The output cannot be written, or a message is none that MQTT can carry.
 pub fn write_json<M: Borrow<RetainedMessage>>(
     mut output: impl Write,
     messages: impl IntoIterator<Item = M>,
@@ -112,7 +112,7 @@ pub fn write_json<M: Borrow<RetainedMessage>>(
         }
         output.write_all(separator.as_bytes())?;
         match shape {
-            Shape::Plain => serde_json::to_writer(&mut output, &record(message))?,
+            Shape::Plain => serde_json::to_writer(&mut output, &record(message).map_err(io::Error::other)?)?,
             Shape::Mqttnet => serde_json::to_writer(&mut output, &ForeignRecord::of(message, now))?,
         }
         separator = ",\n";

@@ -41,6 +41,9 @@ pub(crate) trait Change: Sized + Send + 'static {
     /// Appends the JSON of the change, without a line feed.
     fn write(&self, out: &mut Vec<u8>) -> Result<(), RecordError>;
 
+    /// What is written in the place of a change that cannot be, so that what it replaces does not come back.
+    fn instead(&self) -> Option<Self>;
+
     /// The change of a JSON.
     fn read(json: &[u8]) -> Result<Self, RecordError>;
 
@@ -103,7 +106,7 @@ impl<C: Change> Log<C> {
         Ok(())
     }
 
-    /// Appends changes. Carried out also if it is dropped.
+    /// Appends changes. Carried out also if it is dropped. If it fails for good, all are written that can be.
     pub(crate) async fn apply(&self, changes: Vec<C>) -> Result<(), StoreError> {
         self.call(|done| Command::Apply { changes, done }).await
     }

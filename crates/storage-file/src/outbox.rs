@@ -87,12 +87,16 @@ impl Change for OutboxChange {
             Self::Append(OutboxMessage { id, message, expires, sent }) => Record::Append(Appended {
                 id: id.value(),
                 sent: *sent,
-                message: MessageRecord::of(message, *expires),
+                message: MessageRecord::of(message, *expires)?,
             }),
             Self::Sent(id) => Record::Sent(id.value()),
             Self::Remove(id) => Record::Remove(id.value()),
         };
         Ok(serde_json::to_writer(out, &record)?)
+    }
+
+    fn instead(&self) -> Option<Self> {
+        None
     }
 
     fn read(json: &[u8]) -> Result<Self, RecordError> {

@@ -120,7 +120,7 @@ impl Change for SessionChange {
             Self::Sent { id, message, expires, name } => Record::Sent(Sent {
                 id: id.get(),
                 name: *name,
-                message: MessageRecord::of(message, *expires),
+                message: MessageRecord::of(message, *expires)?,
             }),
             Self::Released { id, name: None } => Record::Released(id.get()),
             Self::Released { id, name: Some(name) } => Record::ReleasedAs(id.get(), *name),
@@ -129,6 +129,13 @@ impl Change for SessionChange {
             Self::Freed(id) => Record::Freed(id.get()),
         };
         Ok(serde_json::to_writer(out, &record)?)
+    }
+
+    fn instead(&self) -> Option<Self> {
+        match self {
+            Self::Sent { id, .. } => Some(Self::Completed(*id)),
+            _ => None,
+        }
     }
 
     fn read(json: &[u8]) -> Result<Self, RecordError> {

@@ -199,15 +199,12 @@ impl<C: Change> Owner<C> {
     /// Appends changes, and those of others that wait.
     fn apply(&mut self, changes: Vec<C>, done: Answer<()>) {
         let mut buffer = mem::take(&mut self.buffer);
-        let mut answers = vec![done];
         let longest = self.options.longest_line;
-        let mut written = encode(&changes, longest, &mut buffer);
-        drop(changes);
-        while written.is_ok() && buffer.len() < BYTES_AT_ONCE {
+        let mut callers = vec![(done, encode(changes, longest, &mut buffer))];
+        while buffer.len() < BYTES_AT_ONCE {
             match self.commands.try_recv() {
                 Ok(Command::Apply { changes, done }) => {
-                    answers.push(done);
-                    written = encode(&changes, longest, &mut buffer);
+                    callers.push((done, encode(changes, longest, &mut buffer)));
                 }
                 Ok(other) => {
                     self.next_command = Some(other);
@@ -218,10 +215,11 @@ impl<C: Change> Owner<C> {
         }
         let outcome = match self.lost.take() {
             Some(error) => Err(error),
-            None => written.and_then(|()| self.write(&buffer)),
+            None => self.write(&buffer),
         };
-        for answer in answers {
-            let _ = answer.send(outcome.clone());
+        for (answer, encoded) in callers {
+            // What was not written comes again, and then so does the other error.
+            let _ = answer.send(outcome.clone().and(encoded));
         }
         buffer.clear();
         if buffer.capacity() <= BYTES_AT_ONCE {
@@ -369,12 +367,20 @@ impl<C: Change> Owner<C> {
     }
 }
 
-fn encode<C: Change>(changes: &[C], longest: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
+/// Appends the lines of changes. The error is that of the last one that has none, whatever one tries.
+fn encode<C: Change>(changes: Vec<C>, longest: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
+    let mut encoded = Ok(());
     for change in changes {
-        let appended = line::append(out, longest, |out| change.write(out));
-        appended.map_err(|error| StoreError::new(format!("cannot write down {}", change.name()), error))?;
+        let Err(error) = line::append(out, longest, |out| change.write(out)) else { continue };
+        let error = StoreError::new(format!("cannot write down {}", change.name()), error).permanent();
+        tracing::error!(%error, what = C::NAME, "a change is left out");
+        encoded = Err(error);
+        if let Some(instead) = change.instead() {
+            // If there is no line for that either, the one error says so.
+            let _ = line::append(out, longest, |out| instead.write(out));
+        }
     }
-    Ok(())
+    encoded
 }
 
 /// The error of a store that is closed.

@@ -452,3 +452,25 @@ async fn an_outbox_that_was_closed_goes_on() {
     let store = FileOutbox::open(scratch.path()).unwrap();
     assert_eq!(Kept::load(&store).await, [append(1, "a"), append(2, "b")]);
 }
+
+#[tokio::test]
+async fn a_message_that_cannot_be_written_is_reported_and_the_rest_is_kept() {
+    let long = "x".repeat(2_000);
+    let scratch = Scratch::new();
+    let store = quick().longest_line(1_000).open_outbox(scratch.path()).unwrap();
+    let error =
+        OutboxStore::apply(&store, vec![append(1, "a"), append(2, &long), append(3, "c")]).await.unwrap_err();
+    assert!(
+        error.is_permanent() && error.to_string().starts_with("cannot write down message 2 to "),
+        "{error}"
+    );
+    assert_eq!(Kept::load(&store).await, [append(1, "a"), append(3, "c")]);
+
+    let scratch = Scratch::new();
+    let store = quick().longest_line(1_000).open_session(scratch.path()).unwrap();
+    let error =
+        SessionStore::apply(&store, vec![sent(1, "a"), sent(2, &long), sent(3, "c")]).await.unwrap_err();
+    assert!(error.is_permanent(), "{error}");
+    let kept = [sent(1, "a"), SessionChange::Completed(id(2)), sent(3, "c")];
+    assert_eq!(Kept::load(&store).await, kept);
+}

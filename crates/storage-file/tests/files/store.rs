@@ -269,3 +269,43 @@ async fn a_file_without_line_feeds_does_not_eat_memory_and_is_set_aside() {
     assert_eq!(scratch.read("00000003.damaged"), [&damaged[..], b"\n", &damaged, b"\n"].concat());
     assert_eq!((text(&store).await.as_str(), store.load_report().unwrap().damaged), ("a=1", 0));
 }
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_is_reported_and_the_rest_of_its_batch_is_kept() {
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().longest_line(1_000).open(scratch.path()).unwrap();
+    store.apply(vec![set("long", "old"), set("wrong", "old"), set("empty", "old")]).await.unwrap();
+    let wrong = Message::new("wrong", "x").unwrap().content_type("\0");
+    for (poison, complaint) in [
+        (
+            set("long", &"x".repeat(2_000)),
+            "cannot write down long: it takes a line of 2038 bytes, and 1000 are",
+        ),
+        (
+            RetainedMessage { message: wrong, expires: None }.into(),
+            "cannot write down wrong: the message cannot",
+        ),
+        (set("empty", ""), "cannot write down empty: a retained message needs a payload"),
+    ] {
+        let error = store.apply(vec![set("a", "1"), poison, set("b", "2")]).await.unwrap_err();
+        assert!(error.is_permanent() && error.to_string().starts_with(complaint), "{error}");
+    }
+    // The values that they were to replace do not come back.
+    assert_eq!(text(&store).await, "a=1 b=2");
+    assert_eq!(store.load_report().unwrap().damaged, 0);
+    store.apply(vec![set("long", "new")]).await.unwrap();
+    assert_eq!(text(&store).await, "a=1 b=2 long=new");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_is_no_error_of_others() {
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().longest_line(1_000).open(scratch.path()).unwrap();
+    let outcomes = tokio::join!(
+        store.apply(vec![set("a", "1")]),
+        store.apply(vec![set("long", &"x".repeat(2_000))]),
+        store.apply(vec![set("b", "2")]),
+    );
+    assert!(outcomes.0.is_ok() && outcomes.1.is_err() && outcomes.2.is_ok(), "{outcomes:?}");
+    assert_eq!(text(&store).await, "a=1 b=2");
+}
