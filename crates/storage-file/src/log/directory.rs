@@ -74,7 +74,9 @@ impl Segment {
             "snapshot" => Kind::Snapshot,
             _ => return None,
         };
-        (number.len() >= 8).then(|| number.parse().ok()).flatten().map(|number| (number, kind))
+        let number = number.parse().ok().filter(|number| *number <= LAST)?;
+        // There are other ways to write a number, which are not ours.
+        (Self { number, kind, bytes: 0 }.name() == name).then_some((number, kind))
     }
 }
 
@@ -193,6 +195,9 @@ fn create_directory(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
+/// Higher numbers are not ours. There are more behind it than any store can use.
+const LAST: u64 = u64::MAX / 2;
+
 /// The name of a snapshot that is being written.
 pub(crate) const UNFINISHED: &str = "snapshot.unfinished";
 
@@ -206,7 +211,9 @@ mod tests {
         assert_eq!(segment.name(), "00000007.snapshot");
         assert_eq!(Segment::parse("00000007.snapshot"), Some((7, Kind::Snapshot)));
         assert_eq!(Segment::parse("123456789.log"), Some((123_456_789, Kind::Log)));
-        for other in ["lock", "7.log", "00000007.damaged", "0000000x.log", UNFINISHED] {
+        let foreign = ["+0000007.log", "000000007.log", "18446744073709551615.log", "00000007.log.log"];
+        for other in ["lock", "7.log", "00000007.damaged", "0000000x.log", UNFINISHED].iter().chain(&foreign)
+        {
             assert_eq!(Segment::parse(other), None, "{other}");
         }
     }

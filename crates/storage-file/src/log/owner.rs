@@ -294,7 +294,8 @@ impl<C: Change> Owner<C> {
                 Kind::Log => (logs, files) = (logs + segment.bytes, files + 1),
             }
         }
-        if (self.untidy || files > MOST_LOGS || logs >= snapshot.max(self.options.compact_from))
+        let enough = snapshot.max(self.options.compact_from).max(1);
+        if (self.untidy || files > MOST_LOGS || logs >= enough)
             && let Err(error) = self.start_compaction()
         {
             self.compacted(Err(error));

@@ -309,3 +309,34 @@ async fn a_change_that_cannot_be_written_is_no_error_of_others() {
     assert!(outcomes.0.is_ok() && outcomes.1.is_err() && outcomes.2.is_ok(), "{outcomes:?}");
     assert_eq!(text(&store).await, "a=1 b=2");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_empty_store_is_not_compacted_again_and_again() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().compact_from(0).open(scratch.path()).unwrap();
+    store.compact().await.unwrap();
+    let file = || fs::metadata(scratch.path().join("00000000.snapshot")).unwrap();
+    let before = (file().ino(), file().mtime_nsec());
+    for _ in 0..50 {
+        assert_eq!(text(&store).await, "");
+    }
+    assert_eq!((file().ino(), file().mtime_nsec()), before);
+}
+
+#[tokio::test]
+async fn files_with_names_that_no_store_gives_are_left_alone() {
+    let scratch = Scratch::new();
+    let store = FileStore::open(scratch.path()).unwrap();
+    store.apply(vec![set("a", "1")]).await.unwrap();
+    drop(store);
+    let foreign =
+        ["+0000009.log", "000000008.snapshot", "18446744073709551615.log", "9999999999999999999.snapshot"];
+    foreign.iter().for_each(|name| scratch.write(name, b"x"));
+    let store = FileStore::open(scratch.path()).unwrap();
+    assert_eq!((text(&store).await.as_str(), store.load_report().unwrap().damaged), ("a=1", 0));
+    store.apply(vec![set("b", "2")]).await.unwrap();
+    store.compact().await.unwrap();
+    foreign.iter().for_each(|name| assert_eq!(scratch.read(name), b"x"));
+}
