@@ -29,6 +29,8 @@ struct Inner {
     refuses: Mutex<Option<&'static str>>,
     attempts: AtomicU32,
     closed: AtomicU32,
+    /// How many calls of `apply` have not ended.
+    applying: AtomicU32,
     delay: Mutex<Duration>,
 }
 
@@ -65,6 +67,8 @@ impl RetainedStore for Store {
 
     async fn apply(&self, mut changes: Vec<RetainedChange>) -> Result<(), StoreError> {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
+        self.0.applying.fetch_add(1, Ordering::Relaxed);
+        let _applying = Applying(&self.0.applying);
         let delay = *self.0.delay.lock();
         sleep(delay).await;
         assert!(!self.0.panics.load(Ordering::Relaxed), "told so");
@@ -93,8 +97,18 @@ impl RetainedStore for Store {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        assert_eq!(self.0.applying.load(Ordering::Relaxed), 0, "one call at a time");
         self.0.closed.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Ends with a call of `apply`, also if that is dropped.
+struct Applying<'a>(&'a AtomicU32);
+
+impl Drop for Applying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
