@@ -141,6 +141,13 @@ impl Directory {
         file.map_err(|error| self.error("open", name, error))
     }
 
+    /// Forces a file to the disk.
+    pub(crate) fn sync_file(&self, name: &str) -> Result<(), StoreError> {
+        // Elsewhere it has to be open for writing.
+        let file = File::options().read(true).append(cfg!(not(unix))).open(self.file(name));
+        file.and_then(|file| file.sync_data()).map_err(|error| self.error("sync", name, error))
+    }
+
     /// Puts a finished snapshot in its place. Durable when the directory is synced.
     pub(crate) fn publish(&self, snapshot: &Segment) -> Result<(), StoreError> {
         let name = snapshot.name();
@@ -159,12 +166,8 @@ impl Directory {
 
     /// Forces names to the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        // Elsewhere a directory cannot be opened, and the file systems keep names by themselves.
-        if cfg!(unix) {
-            let synced = File::open(&self.path).and_then(|directory| directory.sync_all());
-            synced.map_err(|error| StoreError::new(format!("cannot sync {}", self.path.display()), error))?;
-        }
-        Ok(())
+        sync_directory(&self.path)
+            .map_err(|error| StoreError::new(format!("cannot sync {}", self.path.display()), error))
     }
 
     /// An error about a file.
@@ -188,11 +191,24 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Makes a directory and those above it, durably: a file is lost with the name of its directory.
 fn create_directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(path)
+    let path = std::path::absolute(path)?;
+    let made: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    builder.recursive(true).create(&path)?;
+    made.iter().filter_map(|made| made.parent()).try_for_each(|parent| match sync_directory(parent) {
+        // One may write to a directory without being allowed to open it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    // Elsewhere a directory cannot be opened, and the file systems keep names by themselves.
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 /// Higher numbers are not ours. There are more behind it than any store can use.

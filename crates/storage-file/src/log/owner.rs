@@ -54,6 +54,8 @@ pub(crate) struct Owner<C> {
     /// Files that are not written to any more, in order.
     segments: Vec<Segment>,
     active: Option<Active>,
+    /// An earlier process may have left some of them to the system to write.
+    inherited: bool,
     next_number: u64,
     compaction: Option<Compaction>,
     /// There is something in the files that should not stay there.
@@ -97,6 +99,7 @@ impl<C: Change> Owner<C> {
             sender,
             next_command: None,
             next_number: segments.last().map_or(1, |segment| segment.number + 1),
+            inherited: !segments.is_empty(),
             segments,
             active: None,
             compaction: None,
@@ -171,6 +174,7 @@ impl<C: Change> Owner<C> {
     }
 
     fn load(&mut self, batches: &mpsc::Sender<Vec<C>>) -> Result<LoadReport, StoreError> {
+        self.secure()?;
         let mut report = LoadReport::default();
         let (mut batch, mut bytes_of_batch) = (Vec::new(), 0);
         let active = self.active.as_ref().map(|active| &active.segment);
@@ -194,6 +198,19 @@ impl<C: Change> Owner<C> {
         report.log();
         self.untidy |= report.damaged > 0;
         Ok(report)
+    }
+
+    /// Forces to the disk what an earlier process wrote and did not sync, because it was killed: what is loaded counts, and
+    /// nothing that comes later may be durable without it.
+    fn secure(&mut self) -> Result<(), StoreError> {
+        if self.inherited && self.options.fsync != Fsync::Never {
+            for log in self.segments.iter().filter(|segment| segment.kind == Kind::Log) {
+                self.directory.sync_file(&log.name())?;
+            }
+            self.directory.sync()?;
+            self.inherited = false;
+        }
+        Ok(())
     }
 
     /// Appends changes, and those of others that wait.
@@ -232,6 +249,7 @@ impl<C: Change> Owner<C> {
         if lines.is_empty() {
             return Ok(());
         }
+        self.secure()?;
         let active = match &mut self.active {
             Some(active) => active,
             None => {
@@ -239,8 +257,11 @@ impl<C: Change> Owner<C> {
                 // Also if it fails: a name is used once.
                 self.next_number += 1;
                 let file = self.directory.create(&segment.name())?;
-                if self.options.fsync != Fsync::Never {
-                    self.directory.sync()?;
+                if self.options.fsync != Fsync::Never
+                    && let Err(error) = self.directory.sync()
+                {
+                    self.directory.remove(&segment.name());
+                    return Err(error);
                 }
                 self.active.insert(Active { file, segment, unsynced: None })
             }
