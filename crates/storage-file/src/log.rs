@@ -137,7 +137,9 @@ impl<C: Change> Log<C> {
 }
 
 impl<C> Drop for Log<C> {
-    /// Closes it, if that has not happened, and waits for what is under way: the directory is free afterwards.
+    /// Closes it, if that has not happened, and waits for what is under way: the directory is free afterwards, and a
+    /// process that ends now loses nothing. That blocks the thread, also one of a runtime, because a drop cannot be
+    /// awaited and whoever opens the directory next relies on it.
     fn drop(&mut self) {
         let (done, _) = oneshot::channel();
         let _ = self.commands.send(Command::Close { done });

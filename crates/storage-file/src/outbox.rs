@@ -23,6 +23,9 @@ use crate::options::FileStoreOptions;
 /// the background, during which appending goes on. Damage to a file costs what the damaged lines say and nothing else:
 /// they are left out, reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens. A
 /// damaged end of a message means that it is sent once more.
+///
+/// Dropping it gives the directory free, and blocks the thread for what is still to be written and one sync, of which
+/// little is left when the client was stopped before: milliseconds, or as long as a disk that hangs.
 #[derive(Debug)]
 pub struct FileOutbox {
     log: Log<OutboxChange>,

@@ -1,6 +1,7 @@
 //! What a store keeps, and what its files look like.
 
 use std::fs;
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use gantline_protocol::Message;
@@ -339,4 +340,18 @@ async fn files_with_names_that_no_store_gives_are_left_alone() {
     store.apply(vec![set("b", "2")]).await.unwrap();
     store.compact().await.unwrap();
     foreign.iter().for_each(|name| assert_eq!(scratch.read(name), b"x"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_dropped_writes_what_it_was_told_and_gives_the_directory_free() {
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().fsync(Fsync::EachBatch).open(scratch.path()).unwrap();
+    for number in 0..200 {
+        let mut call = std::pin::pin!(store.apply(vec![set(&format!("{number:03}"), "x")]));
+        // Told, and nobody waits for it.
+        let _ = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    }
+    drop(store);
+    let store = FileStore::open(scratch.path()).unwrap();
+    assert_eq!(store.messages().await.unwrap().len(), 200);
 }
