@@ -57,13 +57,15 @@ async fn what_is_no_directory_cannot_be_opened() {
 async fn files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new();
+    drop(FileStore::open(scratch.path()).unwrap());
+    scratch.write("00000001.log", b"damaged\n");
     let store = FileStore::open(scratch.path()).unwrap();
     store.apply(vec![set("a", "1")]).await.unwrap();
     store.compact().await.unwrap();
     store.apply(vec![set("a", "2")]).await.unwrap();
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(scratch.path().to_owned()), 0o700);
-    for file in ["lock", "00000001.snapshot", "00000002.log"] {
+    for file in ["lock", "00000002.damaged", "00000002.snapshot", "00000003.log"] {
         assert_eq!(mode(scratch.path().join(file)), 0o600, "{file}");
     }
 }
