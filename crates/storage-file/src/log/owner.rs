@@ -324,8 +324,8 @@ impl<C: Change> Owner<C> {
     }
 
     fn start_compaction(&mut self) -> Result<(), StoreError> {
-        // Or a later change could be durable and this one not.
-        self.sync()?;
+        // Or a later change could be durable and this one not. What cannot be synced is written anew here.
+        self.sync_behind();
         self.abandon();
         let stop = Arc::new(AtomicBool::new(false));
         let (directory, sources) = (Arc::clone(&self.directory), self.segments.clone());
