@@ -32,7 +32,8 @@ use crate::options::FileStoreOptions;
 
 /// What stands on the lines of a log.
 pub(crate) trait Change: Sized + Send + 'static {
-    /// What is kept, in one word: for the names of threads, and for people.
+    /// What is kept, in one word: for the names of threads, for people, and so that a directory is not taken for another
+    /// kind of store.
     const NAME: &'static str;
 
     /// Names what a later change replaces or undoes.
@@ -74,7 +75,7 @@ pub(crate) struct Log<C> {
 impl<C: Change> Log<C> {
     /// Opens the log in a directory, which is made if it is not there. It lists the directory and reads nothing else.
     pub(crate) fn open(path: &Path, options: FileStoreOptions) -> Result<Self, OpenError> {
-        let directory = Directory::open(path)?;
+        let directory = Directory::open(path, C::NAME)?;
         let segments = directory.segments()?;
         let (sender, receiver) = mpsc::channel();
         let owner = Owner::<C>::new(directory, segments, options, receiver, sender.clone());

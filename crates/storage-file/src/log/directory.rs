@@ -3,7 +3,7 @@
 //! Relates to: [`Segment`], one file of changes. Leaves out: what is in the files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,16 @@ pub enum OpenError {
     InUse {
         /// The directory.
         directory: PathBuf,
+    },
+    /// The directory has something else in it, such as the outbox of a client where retained messages were expected.
+    #[error("{} is a store of another kind ({kind}, not {expected}): choose another directory", .directory.display())]
+    OtherKind {
+        /// The directory.
+        directory: PathBuf,
+        /// What its `lock` file says that it keeps: `retained`, `session` or `outbox`.
+        kind: String,
+        /// What this store keeps.
+        expected: &'static str,
     },
     /// The system refused the directory or something in it.
     #[error("cannot use {} as a store: {source}", .path.display())]
@@ -81,8 +91,8 @@ impl Segment {
 }
 
 impl Directory {
-    /// Takes a directory, which is made if it is not there.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Takes a directory for a kind of store. It is made if it is not there.
+    pub(crate) fn open(path: &Path, expected: &'static str) -> Result<Self, OpenError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Io { path, source: Arc::new(source) }
@@ -94,14 +104,36 @@ impl Directory {
         let lock = private()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .open(&lock_path)
             .map_err(failed(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(failed(&lock_path)(error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { directory: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(&lock_path)(error)),
         }
+        let directory = Self { path: path.to_owned(), lock };
+        let kind = directory.kind(expected).map_err(failed(&lock_path))?;
+        if kind == expected {
+            return Ok(directory);
+        }
+        Err(OpenError::OtherKind { directory: path.to_owned(), kind, expected })
+    }
+
+    /// What kind of store it is by the lock file, which is told if it does not say.
+    fn kind(&self, expected: &str) -> io::Result<String> {
+        let mut said = Vec::new();
+        (&self.lock).take(LONGEST_KIND).read_to_end(&mut said)?;
+        let said = String::from_utf8_lossy(&said);
+        // A power cut may have left zeros.
+        let kind = said.trim_matches(|character: char| character == '\0' || character.is_whitespace());
+        if !kind.is_empty() {
+            return Ok(kind.to_owned());
+        }
+        (&self.lock).rewind()?;
+        (&self.lock).write_all(format!("{expected}\n").as_bytes())?;
+        Ok(expected.to_owned())
     }
 
     /// The path of a file in it.
@@ -210,6 +242,9 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     // Elsewhere a directory cannot be opened, and the file systems keep names by themselves.
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
+
+/// As much as is read of what a lock file says.
+const LONGEST_KIND: u64 = 64;
 
 /// Higher numbers are not ours. There are more behind it than any store can use.
 const LAST: u64 = u64::MAX / 2;

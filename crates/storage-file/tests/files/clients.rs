@@ -436,9 +436,23 @@ async fn a_store_of_another_kind_is_not_taken_for_ones_own() {
     let error = FileOutbox::open(scratch.path()).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     drop(store);
-    let store = FileOutbox::open(scratch.path()).unwrap();
-    assert_eq!(Kept::load(&store).await, []);
-    assert!(matches!(store.load_report().unwrap().damages[0].kind, DamageKind::Unreadable(_)));
+    let error = FileOutbox::open(scratch.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("is a store of another kind (session, not outbox): choose another directory"),
+        "{error}"
+    );
+    let store = FileSessionStore::open(scratch.path()).unwrap();
+    assert_eq!(Kept::load(&store).await, [sent(7, "x")]);
+    drop(store);
+    // A directory that does not say what it is.
+    for nothing in ["", "\0\0\0\0"] {
+        scratch.write("lock", nothing.as_bytes());
+        drop(FileSessionStore::open(scratch.path()).unwrap());
+        assert_eq!(String::from_utf8(scratch.read("lock")).unwrap(), "session\n");
+    }
+    scratch.write("lock", &[b'x'; 1_000]);
+    let error = FileSessionStore::open(scratch.path()).unwrap_err();
+    assert!(matches!(&error, OpenError::OtherKind { kind, .. } if *kind == "x".repeat(64)), "{error}");
 }
 
 #[tokio::test]
