@@ -50,9 +50,9 @@ pub enum ImportError {
     },
 }
 
-/// Reads messages from a JSON array, whatever the [`Shape`] of each. An expiry that says how long and not from when, as in
-/// MQTTnet's shape, counts from `now`. Messages of MQTTnet without payload, which stand for nothing, are left out. If a topic
-/// is there twice, both are returned; the last is meant.
+/// Reads messages from a JSON array, whatever the [`Shape`] of each. An expiry that says how long and not from when, as
+/// in MQTTnet's shape, counts from `now`. Messages of MQTTnet without payload, which stand for nothing, are left out.
+/// If a topic is there twice, both are returned; the last is meant.
 ///
 /// ```
 /// use std::time::SystemTime;

@@ -227,7 +227,10 @@ impl OutboxStore for Narrow {
 
     async fn apply(&self, mut changes: Vec<OutboxChange>) -> Result<(), StoreError> {
         let before = changes.len();
-        changes.retain(|change| !matches!(change, OutboxChange::Append(message) if message.message.payload() == "too long"));
+        changes.retain(|change| match change {
+            OutboxChange::Append(message) => message.message.payload() != "too long",
+            OutboxChange::Sent(_) | OutboxChange::Remove(_) => true,
+        });
         let all = changes.len() == before;
         self.0.apply(changes).await?;
         if all { Ok(()) } else { Err(StoreError::new("cannot keep it", "too long").permanent()) }

@@ -200,8 +200,8 @@ impl<C: Change> Owner<C> {
         Ok(report)
     }
 
-    /// Forces to the disk what an earlier process wrote and did not sync, because it was killed: what is loaded counts, and
-    /// nothing that comes later may be durable without it.
+    /// Forces to the disk what an earlier process wrote and did not sync, because it was killed: what is loaded
+    /// counts, and nothing that comes later may be durable without it.
     fn secure(&mut self) -> Result<(), StoreError> {
         if self.inherited && self.options.fsync != Fsync::Never {
             for log in self.segments.iter().filter(|segment| segment.kind == Kind::Log) {
