@@ -34,6 +34,8 @@ pub struct Plan {
     pub subscribers: usize,
     /// The version of all clients.
     pub version: ProtocolVersion,
+    /// How many user properties a message has.
+    pub user_properties: usize,
     /// The hook that sees every message.
     pub hook: Hook,
 }
@@ -63,7 +65,8 @@ impl Hook {
 impl Plan {
     /// One subscriber, MQTT 5.0.
     pub fn one_to_one(qos: QoS, batch: u16) -> Self {
-        Self { qos, batch, subscribers: 1, version: ProtocolVersion::default(), hook: Hook::Absent }
+        let version = ProtocolVersion::default();
+        Self { qos, batch, subscribers: 1, version, user_properties: 0, hook: Hook::Absent }
     }
 }
 
@@ -142,7 +145,10 @@ impl End {
 impl Hub {
     fn new(plan: Plan) -> Self {
         let ids = 1..=plan.batch;
-        let publish = |id| samples::encoded(&samples::publish(plan.qos, id), plan.version);
+        let publish = |id| {
+            let packet = samples::publish_with(plan.qos, id, plan.user_properties);
+            samples::encoded(&packet, plan.version)
+        };
         Self {
             ends: (0..=plan.subscribers).map(|_| End::default()).collect(),
             publishes: ids.clone().flat_map(publish).collect(),

@@ -42,6 +42,17 @@ pub fn subscribe(filter: &str, qos: QoS) -> Packet {
 
 /// PUBLISH of the small message; the packet id is for QoS 1 and 2.
 pub fn publish(qos: QoS, packet_id: u16) -> Packet {
+    publish_with(qos, packet_id, 0)
+}
+
+/// The same with so many user properties.
+pub fn publish_with(qos: QoS, packet_id: u16, user_properties: usize) -> Packet {
+    let properties = PublishProperties {
+        user_properties: (0..user_properties)
+            .map(|number| (format!("property-{number}"), format!("value-{number}")))
+            .collect(),
+        ..PublishProperties::default()
+    };
     let delivery = match qos {
         QoS::AtMostOnce => Delivery::AtMostOnce,
         QoS::AtLeastOnce => Delivery::AtLeastOnce(id(packet_id)),
@@ -53,7 +64,7 @@ pub fn publish(qos: QoS, packet_id: u16) -> Packet {
         topic: Some(TopicName::new(TOPIC).unwrap()),
         delivery,
         payload: PAYLOAD.to_vec().into(),
-        properties: PublishProperties::default(),
+        properties,
     }))
 }
 

@@ -35,6 +35,7 @@ type Run = fn(u64);
 const CASES: &[(&str, Run)] = &[
     ("qos0-50", |count| flow(QoS::AtMostOnce, 50, count)),
     ("qos0-1", |count| flow(QoS::AtMostOnce, 1, count)),
+    ("qos0-50-properties", described),
     ("qos0-50-hook", |count| hooked(Hook::Sync, count)),
     ("qos0-50-async", |count| hooked(Hook::Async, count)),
     ("qos1-50", |count| flow(QoS::AtLeastOnce, 50, count)),
@@ -58,6 +59,13 @@ fn usage() -> ExitCode {
 /// Messages through a server, from one client to another, so many at once.
 fn flow(qos: QoS, batch: u16, count: u64) {
     let flow = Flow::start(Plan::one_to_one(qos, batch));
+    flow.run(count / u64::from(batch));
+}
+
+/// Messages with three user properties.
+fn described(count: u64) {
+    let batch = 50;
+    let flow = Flow::start(Plan { user_properties: 3, ..Plan::one_to_one(QoS::AtMostOnce, batch) });
     flow.run(count / u64::from(batch));
 }
 

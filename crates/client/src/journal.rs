@@ -261,6 +261,10 @@ impl Writer {
             let changes = self.batch.iter().map(|note| self.journal.change(note)).collect();
             match self.journal.store.0.apply(changes).await {
                 Ok(()) => self.written(),
+                Err(error) if error.is_permanent() => {
+                    tracing::error!(%error, "a part of the session cannot be stored, it is left out");
+                    self.written();
+                }
                 Err(error) => return self.fail(error),
             }
         }

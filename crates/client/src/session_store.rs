@@ -61,7 +61,9 @@ pub trait SessionStore: Send + Sync {
     /// # Errors
     ///
     /// Some of the changes may not have been kept. The connection ends, and all of them come again, before anything
-    /// new, when the client connects again. It makes no difference if some have been kept already.
+    /// new, when the client connects again. It makes no difference if some have been kept already. After a
+    /// [permanent](StoreError::permanent) error, which is logged, the connection goes on, and these changes do not come
+    /// again.
     async fn apply(&self, changes: Vec<SessionChange>) -> Result<(), StoreError>;
 }
 

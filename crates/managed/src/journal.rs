@@ -43,12 +43,15 @@ pub(crate) async fn keep(shared: Arc<Shared>, store: Arc<dyn OutboxStore>) {
                 for entry in refused {
                     shared.finish(entry, Outcome::Rejected(Rejection::NotStored(error.clone())));
                 }
+                let may_pass = !error.is_permanent();
                 shared.tell(ManagedEvent::StoreFailed(error));
                 if closing && failed {
                     break;
                 }
-                failed = true;
-                sleep(PAUSE).await;
+                failed = may_pass;
+                if may_pass {
+                    sleep(PAUSE).await;
+                }
             }
         }
     }

@@ -74,7 +74,8 @@ pub trait OutboxStore: Send + Sync {
     /// # Errors
     ///
     /// Some of the changes may not have been kept. Messages that were to be appended are refused and then removed; the
-    /// rest comes again with the next call. It makes no difference if some have been kept already.
+    /// rest comes again with the next call. It makes no difference if some have been kept already. After a
+    /// [permanent](StoreError::permanent) error the next call does not wait.
     async fn apply(&self, changes: Vec<OutboxChange>) -> Result<(), StoreError>;
 
     /// The client is stopped: flushes, and releases what others may want to have. Does nothing by default.

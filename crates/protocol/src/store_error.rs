@@ -12,12 +12,26 @@ use std::sync::Arc;
 pub struct StoreError {
     context: Arc<str>,
     source: Arc<dyn Error + Send + Sync>,
+    permanent: bool,
 }
 
 impl StoreError {
     /// An error with its context, such as `cannot write retained/7.log`.
     pub fn new(context: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { context: context.into().into(), source: source.into().into() }
+        Self { context: context.into().into(), source: source.into().into(), permanent: false }
+    }
+
+    /// Says that some of the changes can never be kept, and that all others are kept: to bring them again does not help.
+    /// An error that does not say so is taken for one that may pass.
+    #[must_use]
+    pub const fn permanent(mut self) -> Self {
+        self.permanent = true;
+        self
+    }
+
+    /// Whether to try again does not help.
+    pub const fn is_permanent(&self) -> bool {
+        self.permanent
     }
 
     /// What the store was about to do.
@@ -36,5 +50,6 @@ mod tests {
     fn an_error_says_what_was_tried_and_why_it_failed() {
         let error = StoreError::new("cannot write retained/7.log", io::Error::other("no space"));
         assert_eq!(error.to_string(), "cannot write retained/7.log: no space");
+        assert!(!error.is_permanent() && error.permanent().is_permanent());
     }
 }

@@ -39,7 +39,7 @@ impl Losses {
         let mut heard = self.0.lock();
         let Heard { told, count, watch } = &mut *heard;
         let cx = &mut Context::from_waker(watch);
-        while let Poll::Ready(Some(cause)) = Pin::new(&mut *told).poll_next(cx) {
+        while let Poll::Ready(Some(cause)) = Pin::new(&mut **told).poll_next(cx) {
             *count += 1;
             losses.push((*count, cause));
         }

@@ -55,7 +55,7 @@ fn welcome(stream: Stream, admission: Admission, door: &Door, worker: Option<&Ha
     let (clock, stopping) = (door.clock, door.stopping.clone());
     // To take a socket from a runtime and give it back to the same one would cost two system calls.
     let Some(worker) = worker.filter(|worker| worker.id() != Handle::current().id()) else {
-        drop(tokio::spawn(handshake::serve(stream, admission, clock, stopping)));
+        drop(tokio::spawn(Box::pin(handshake::serve(stream, admission, clock, stopping))));
         return;
     };
     match stream.detach() {

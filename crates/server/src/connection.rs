@@ -16,18 +16,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use gantline_protocol::{Moment, ServerConnection};
+use gantline_protocol::Moment;
 use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want, WebSocketFailure};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
-use crate::authentication::Authentication;
 use crate::broker::slot::Order;
-use crate::claim::SessionLease;
 use crate::events::ServerEvent;
 use crate::exchange::{End, Exchange};
+use crate::handshake::Accepted;
 use crate::hold::{Hold, HoldCredit};
-use crate::intercepted::Interception;
 use crate::rate::Rate;
 
 /// A connection whose client was accepted.
@@ -51,17 +49,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        framed: Framed,
-        machine: ServerConnection<SessionLease>,
-        authentication: Option<Box<Authentication>>,
-        interception: Option<Box<Interception>>,
-        clock: Clock,
-        admission: Admission,
-    ) -> Self {
+    pub(crate) fn new(accepted: Accepted, clock: Clock, admission: Admission) -> Self {
+        let Accepted { framed, machine, authentication, interception, rates } = accepted;
         let exchange = Exchange::new(admission.broker(), machine, authentication, interception);
         let unwritten = framed.pending_out();
-        let rate = Rate::new(&exchange.broker.options, clock.now());
+        let rate = Rate::new(rates, clock.now());
         exchange.slot.patience.unblock();
         Self {
             framed,

@@ -8,6 +8,7 @@ mod authenticating;
 mod refusing;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use gantline_protocol::{
@@ -30,6 +31,7 @@ use crate::connection::{Connection, farewell};
 use crate::events::{DropCause, ServerEvent};
 use crate::hooks::ClientContext;
 use crate::intercepted::Interception;
+use crate::rate::Rates;
 use crate::review::{Reviewed, review};
 use crate::session_items::SessionItems;
 use crate::validation::{ConnectionRequest, Refusal, Verdict, validate};
@@ -43,17 +45,18 @@ pub(crate) async fn serve(
 ) {
     let broker = admission.broker();
     let peer = Arc::clone(stream.info());
-    let shaken = shake_hands(&broker, stream, &mut admission, clock);
-    let span = tracing::debug_span!("handshake", %peer);
-    let shaken = timeout(broker.options.connect_timeout, shaken.instrument(span));
-    let connection = tokio::select! {
-        shaken = shaken => shaken,
-        _ = stopping.wait_for(|stops| *stops) => return,
+    let connection = {
+        let shaken = shake_hands(&broker, stream, &mut admission, clock);
+        // Pinned, because it is large and would be moved into each layer.
+        let shaken = pin!(shaken.instrument(tracing::debug_span!("handshake", %peer)));
+        tokio::select! {
+            shaken = timeout(broker.options.connect_timeout, shaken) => shaken,
+            _ = stopping.wait_for(|stops| *stops) => return,
+        }
     };
     match connection {
-        Ok(Ok(Accepted { framed, machine, authentication, interception })) => {
-            let mut connection =
-                Connection::new(framed, machine, authentication, interception, clock, admission);
+        Ok(Ok(accepted)) => {
+            let mut connection = Connection::new(accepted, clock, admission);
             // The order to all may have come too early for this one.
             if *stopping.borrow() {
                 connection.stop();
@@ -92,17 +95,19 @@ pub(crate) async fn serve(
 }
 
 /// A connection whose client is known.
-struct Accepted {
-    framed: Framed,
-    machine: ServerConnection<SessionLease>,
-    authentication: Option<Box<Authentication>>,
-    interception: Option<Box<Interception>>,
+pub(crate) struct Accepted {
+    pub(crate) framed: Framed,
+    pub(crate) machine: ServerConnection<SessionLease>,
+    pub(crate) authentication: Option<Box<Authentication>>,
+    pub(crate) interception: Option<Box<Interception>>,
+    pub(crate) rates: Rates,
 }
 
 /// A client that may connect, and on which terms.
 struct Judged<'a> {
     id: ClientId,
     offer: Cow<'a, Offer>,
+    rates: Rates,
     /// What CONNACK is to say.
     told: ConnAckProperties,
     /// What the validator left for the session.
@@ -136,7 +141,7 @@ async fn shake_hands(
         Ok(id) => judge(broker, &connect, id, framed.info()).await,
         Err(reason) => Err(Refusal::boxed(reason)),
     };
-    let Judged { id, offer, told, items } = match judged {
+    let Judged { id, offer, rates, told, items } = match judged {
         Ok(judged) => judged,
         Err(refusal) => return Err(refuse(*refusal, version, largest_for(&connect), framed)),
     };
@@ -211,7 +216,7 @@ async fn shake_hands(
         }
         interception
     });
-    Ok(Accepted { framed, machine, authentication, interception })
+    Ok(Accepted { framed, machine, authentication, interception, rates })
 }
 
 /// The first packet, whole, if it is one of MQTT.
@@ -315,13 +320,17 @@ async fn judge<'a>(
     peer: &Arc<PeerInfo>,
 ) -> Result<Judged<'a>, Box<Refusal>> {
     let options = &broker.options;
-    let (id, offer, told, items) = match &options.connection_validator {
-        None => (id, Cow::Borrowed(&options.offer), ConnAckProperties::default(), None),
+    let (id, offer, rates, told, items) = match &options.connection_validator {
+        None => {
+            let offer = Cow::Borrowed(&options.offer);
+            (id, offer, options.rates, ConnAckProperties::default(), None)
+        }
         Some(validator) => {
             let items = SessionItems::default();
             let request =
                 ConnectionRequest::new(connect.clone(), id.clone(), Arc::clone(peer), items.clone());
-            let acceptance = match validate(&**validator, request).await {
+            // Boxed, so that nobody else carries the room that it takes.
+            let acceptance = match Box::pin(validate(&**validator, request)).await {
                 Verdict::Accept(acceptance) => acceptance,
                 Verdict::Refuse(refusal) => {
                     broker.counters.rejected.add(1);
@@ -329,8 +338,9 @@ async fn judge<'a>(
                 }
             };
             let offer = acceptance.grants(&options.offer);
+            let rates = acceptance.rates(options.rates);
             let (other, told) = acceptance.into_parts(connect);
-            (other.unwrap_or(id), offer, told, Some(items).filter(|items| !items.is_empty()))
+            (other.unwrap_or(id), offer, rates, told, Some(items).filter(|items| !items.is_empty()))
         }
     };
     if let Some(will) = &connect.will {
@@ -344,7 +354,7 @@ async fn judge<'a>(
             return Err(Refusal::boxed(reason));
         }
     }
-    Ok(Judged { id, offer, told, items })
+    Ok(Judged { id, offer, rates, told, items })
 }
 
 /// What TLS begins with. To MQTT it is a CONNECT with flags that CONNECT does not have.

@@ -22,8 +22,8 @@ use crate::broker::publication::Publication;
 use crate::broker::slot::{ClientSlot, Order};
 use crate::exchange::{End, Exchange};
 use crate::hooks::{
-    Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Sender,
-    Undecided, UnsubscribeAttempt, Waiting, ask, refusal, tell,
+    Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Ruling, Sender,
+    Undecided, UnsubscribeAttempt, Waiting, ask, guarded, refusal, tell, wait,
 };
 use crate::publishing::Publishing;
 use crate::subscribing::{Subscribing, Unsubscribing};
@@ -154,9 +154,14 @@ impl Interception {
         if !hooks.judges_publishes() {
             return None;
         }
-        match ask(waker, self.limit, || hooks.judge_publish(sender, Some(&self.permits), publication, now)) {
-            Asked::Decided(Outcome::Forward) => None,
-            asked => Some(asked),
+        match guarded(|| hooks.judge_publish(sender, Some(&self.permits), publication, now)) {
+            Some(Ruling::Forward) => None,
+            Some(Ruling::Later(outcome)) => match wait(waker, self.limit, outcome) {
+                Asked::Decided(Outcome::Forward) => None,
+                asked => Some(asked),
+            },
+            Some(Ruling::Otherwise(outcome)) => Some(Asked::Decided(*outcome)),
+            None => Some(Asked::Panicked),
         }
     }
 
@@ -210,17 +215,32 @@ impl Interception {
         now: Moment,
         waker: &Waker,
     ) -> Result<Option<ReasonCode>, End> {
-        match self.ask_publish(publication, now, waker) {
-            None => self.hand_on(broker, publishing, publication, now).map(Some),
-            Some(Asked::Decided(outcome)) => {
+        if let Some(asked) = self.ask_publish(publication, now, waker) {
+            return self.intervene(broker, publishing, (publication, receipt), asked, now);
+        }
+        self.hand_on(broker, publishing, publication, now).map(Some)
+    }
+
+    /// Does what a hook wants with a message that it does not simply let through.
+    #[cold]
+    fn intervene(
+        &mut self,
+        broker: &Broker,
+        publishing: &mut Publishing,
+        (publication, receipt): (&mut Publication<'_>, Receipt),
+        asked: Asked<Outcome<Message>>,
+        now: Moment,
+    ) -> Result<Option<ReasonCode>, End> {
+        match asked {
+            Asked::Decided(outcome) => {
                 self.carry_out(broker, publishing, publication, outcome, now).map(Some)
             }
-            Some(Asked::Waits(waiting)) => {
+            Asked::Waits(waiting) => {
                 let message = publication.outbound(publication.qos, publication.retain, None);
                 self.paused = Some(Paused::Publish { waiting, message, receipt });
                 Ok(None)
             }
-            Some(Asked::Panicked) => Err(self.panicked(broker)),
+            Asked::Panicked => Err(self.panicked(broker)),
         }
     }
 
@@ -278,7 +298,7 @@ impl Interception {
     }
 
     /// Publishes a message that may be published.
-    #[inline]
+    #[inline(always)]
     fn hand_on(
         &self,
         broker: &Broker,

@@ -13,6 +13,7 @@ use gantline_transport::{Address, MailboxLimits, Overflow, TcpOptions};
 
 use crate::hooks::Hooks;
 use crate::memory;
+use crate::rate::Rates;
 use crate::validation::ConnectionValidator;
 
 /// How a server behaves. All bounds have defaults, named at their setters.
@@ -36,8 +37,7 @@ pub struct ServerOptions {
     pub(crate) max_subscriptions_per_client: usize,
     pub(crate) max_retained_messages: usize,
     pub(crate) max_retained_bytes: usize,
-    pub(crate) max_message_rate: u32,
-    pub(crate) max_byte_rate: u32,
+    pub(crate) rates: Rates,
     pub(crate) max_topic_length: u16,
     pub(crate) sys_interval: Duration,
     pub(crate) connect_timeout: Duration,
@@ -126,7 +126,7 @@ impl ServerOptions {
     /// waits in the socket, so that nothing is lost; a client that waits for it counts as alive. Default 0: no bound.
     #[must_use]
     pub const fn max_message_rate(mut self, messages_per_second: u32) -> Self {
-        self.max_message_rate = messages_per_second;
+        self.rates.messages = messages_per_second;
         self
     }
 
@@ -134,7 +134,7 @@ impl ServerOptions {
     /// packet that is larger than that is taken whole, and paid for by silence. Default 0: no bound.
     #[must_use]
     pub const fn max_byte_rate(mut self, bytes_per_second: u32) -> Self {
-        self.max_byte_rate = bytes_per_second;
+        self.rates.bytes = bytes_per_second;
         self
     }
 
@@ -365,8 +365,7 @@ impl Default for ServerOptions {
             max_subscriptions_per_client: 100_000,
             max_retained_messages: 10_000_000,
             max_retained_bytes: usize::try_from(memory / 4).unwrap_or(usize::MAX),
-            max_message_rate: 0,
-            max_byte_rate: 0,
+            rates: Rates::default(),
             max_topic_length: u16::MAX,
             sys_interval: Duration::ZERO,
             connect_timeout: Duration::from_secs(5),

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use gantline_protocol::{Moment, Outbound, StoreError, TopicName};
 use gantline_transport::Clock;
 use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::broker::Broker;
@@ -173,9 +174,20 @@ impl Saver {
             while !topics.is_empty() {
                 let (changes, count) = self.changes(&topics);
                 let store = Arc::clone(&self.store);
-                if let Err(error) = guarded(async move { store.apply(changes).await }).await {
-                    unsaved.put_back(topics);
-                    return Err(error);
+                match guarded(async move { store.apply(changes).await }).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_permanent() => {
+                        self.broker.counters.store_failures.add(1);
+                        tracing::error!(
+                            name: "store.refused",
+                            %error,
+                            "a retained message cannot be saved, the store is left without it"
+                        );
+                    }
+                    Err(error) => {
+                        unsaved.put_back(topics);
+                        return Err(error);
+                    }
                 }
                 topics.truncate(topics.len() - count);
                 unsaved.saved(count);
@@ -248,13 +260,23 @@ fn change(topic: &str, value: Option<&Retained>, now: Moment, today: SystemTime)
     Some(RetainedMessage { message, expires }.into())
 }
 
-/// Runs a call of the store in a task of its own, so that a panic ends there.
+/// Runs a call of the store in a task of its own, so that a panic ends there. If this is dropped, the call is too.
 async fn guarded(
     call: impl Future<Output = Result<(), StoreError>> + Send + 'static,
 ) -> Result<(), StoreError> {
-    tokio::spawn(call)
-        .await
+    let call = tokio::spawn(call);
+    let _end = AbortOnDrop(call.abort_handle());
+    call.await
         .unwrap_or_else(|gone| Err(StoreError::new("the store did not end its work (fix the store)", gone)))
+}
+
+/// Ends a task that nobody waits for any more.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Waits for something, but no longer than until the task is to end.

@@ -15,7 +15,13 @@ use gantline_transport::Turn;
 use tokio::time::{Sleep, sleep};
 
 use crate::broker::counters::Counters;
-use crate::options::ServerOptions;
+
+/// How many messages and bytes one client may send a second; 0 is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rates {
+    pub(crate) messages: u32,
+    pub(crate) bytes: u32,
+}
 
 /// How fast one client may send, and how fast it has sent.
 #[derive(Debug)]
@@ -28,9 +34,8 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// The rate of each client; `None` if there is none.
-    pub(crate) fn new(options: &ServerOptions, now: Moment) -> Option<Box<Self>> {
-        let (messages, bytes) = (options.max_message_rate, options.max_byte_rate);
+    /// The rate of a client; `None` if there is none.
+    pub(crate) fn new(Rates { messages, bytes }: Rates, now: Moment) -> Option<Box<Self>> {
         (messages > 0 || bytes > 0).then(|| {
             let (messages, bytes) = (Bucket::new(messages), Bucket::new(bytes));
             Box::new(Self { messages, bytes, filled: now, timer: None })

@@ -62,6 +62,8 @@ pub trait RetainedStore: Send + Sync {
     ///
     /// Some of the changes may not have been kept. The server logs and counts that, and comes again later with what their
     /// topics hold by then. It makes no difference if some have been kept already. A panic is taken for an error.
+    /// After a [permanent](StoreError::permanent) error, which is logged and counted too, these changes do not come
+    /// again.
     async fn apply(&self, changes: Vec<RetainedChange>) -> Result<(), StoreError>;
 
     /// Nothing more will come: flushes, and releases what others may want to have. Does nothing by default.

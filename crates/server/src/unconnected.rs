@@ -90,7 +90,7 @@ pub(crate) fn tell_undelivered(broker: &Broker, message: &Outbound, now: Moment)
 fn asked(broker: &Broker, sender: Sender<'_>, message: &Outbound, now: Moment) -> Asked<Outcome<Message>> {
     let options = &broker.options;
     ask(Waker::noop(), options.hook_timeout, || {
-        options.hooks.judge_publish(sender, None, &mut Publication::of_message(message), now)
+        options.hooks.judge_publish(sender, None, &mut Publication::of_message(message), now).into()
     })
 }
 

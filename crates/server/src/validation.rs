@@ -21,6 +21,7 @@ use gantline_protocol::{
 };
 use gantline_transport::PeerInfo;
 
+use crate::rate::Rates;
 use crate::session_items::SessionItems;
 
 /// Judges connections. Every closure `|request: ConnectionRequest| async { verdict }` is one.
@@ -150,6 +151,8 @@ pub struct Acceptance {
     max_packet_size: Option<u32>,
     maximum_qos: Option<QoS>,
     retain_available: Option<bool>,
+    max_message_rate: Option<u32>,
+    max_byte_rate: Option<u32>,
 }
 
 impl Acceptance {
@@ -222,6 +225,28 @@ impl Acceptance {
     pub const fn retain_available(mut self, available: bool) -> Self {
         self.retain_available = Some(available);
         self
+    }
+
+    /// How many messages it may publish a second, as
+    /// [`ServerOptions::max_message_rate`](crate::ServerOptions::max_message_rate). 0: no bound.
+    pub const fn max_message_rate(mut self, messages_per_second: u32) -> Self {
+        self.max_message_rate = Some(messages_per_second);
+        self
+    }
+
+    /// How many bytes of packets it may send a second, as
+    /// [`ServerOptions::max_byte_rate`](crate::ServerOptions::max_byte_rate). 0: no bound.
+    pub const fn max_byte_rate(mut self, bytes_per_second: u32) -> Self {
+        self.max_byte_rate = Some(bytes_per_second);
+        self
+    }
+
+    /// How fast it may send, where the rates of the server are these.
+    pub(crate) fn rates(&self, rates: Rates) -> Rates {
+        Rates {
+            messages: self.max_message_rate.unwrap_or(rates.messages),
+            bytes: self.max_byte_rate.unwrap_or(rates.bytes),
+        }
     }
 
     /// What the server grants, changed by these terms.

@@ -50,9 +50,9 @@ pub enum ImportError {
     },
 }
 
-/// Reads messages from a JSON array, whatever the [`Shape`] of each. An expiry in MQTTnet's shape, which says how long and
-/// not from when, counts from `now`. Messages of MQTTnet without payload, which stand for nothing, are left out. If a topic
-/// is there twice, both are returned; the last is meant.
+/// Reads messages from a JSON array, whatever the [`Shape`] of each. An expiry that says how long and not from when, as
+/// in MQTTnet's shape, counts from `now`. Messages of MQTTnet without payload, which stand for nothing, are left out.
+/// If a topic is there twice, both are returned; the last is meant.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -89,7 +89,9 @@ fn message(json: &str, now: SystemTime) -> Result<Option<RetainedMessage>, Recor
     if marks.is_foreign() {
         return serde_json::from_str::<ForeignRecord>(json)?.message(now);
     }
-    retained(serde_json::from_str(json)?).map(Some)
+    let RetainedMessage { message, expires } = retained(serde_json::from_str(json)?)?;
+    let counted = RetainedMessage::new(message, now);
+    Ok(Some(RetainedMessage { expires: expires.or(counted.expires), ..counted }))
 }
 
 /// Writes messages as a JSON array, one on each line. In MQTTnet's shape an expiry is written as the seconds that are left
@@ -97,7 +99,7 @@ fn message(json: &str, now: SystemTime) -> Result<Option<RetainedMessage>, Recor
 ///
 /// # Errors
 ///
-/// The output cannot be written.
+/// The output cannot be written, or a message is none that MQTT can carry.
 pub fn write_json<M: Borrow<RetainedMessage>>(
     mut output: impl Write,
     messages: impl IntoIterator<Item = M>,
@@ -112,7 +114,7 @@ pub fn write_json<M: Borrow<RetainedMessage>>(
         }
         output.write_all(separator.as_bytes())?;
         match shape {
-            Shape::Plain => serde_json::to_writer(&mut output, &record(message))?,
+            Shape::Plain => serde_json::to_writer(&mut output, &record(message).map_err(io::Error::other)?)?,
             Shape::Mqttnet => serde_json::to_writer(&mut output, &ForeignRecord::of(message, now))?,
         }
         separator = ",\n";
@@ -180,6 +182,20 @@ mod tests {
         let mut json = Vec::new();
         write_json(&mut json, full(), Shape::Plain, NOW + Duration::from_secs(60)).unwrap();
         assert_eq!(read_json(json.as_slice(), NOW).unwrap(), full()[..1]);
+    }
+
+    #[test]
+    fn an_expiry_without_a_beginning_counts_from_now() {
+        let ours = r#"[{"topic":"b","payload":"x","expiry":60}]"#;
+        let theirs = r#"[{"Topic":"b","Payload":"eA==","MessageExpiryInterval":60}]"#;
+        let expected = [kept(Message::new("b", "x").unwrap().expiry(60))];
+        assert_eq!(read_json(ours.as_bytes(), NOW).unwrap(), expected);
+        assert_eq!(read_json(theirs.as_bytes(), NOW).unwrap(), expected);
+        let own = Message::new("b", "x").unwrap().expiry(60).retain(true);
+        let mut json = Vec::new();
+        write_json(&mut json, [RetainedMessage { message: own, expires: None }], Shape::Mqttnet, NOW)
+            .unwrap();
+        assert_eq!(read_json(json.as_slice(), NOW).unwrap(), expected);
     }
 
     #[test]

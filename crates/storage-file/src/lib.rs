@@ -30,7 +30,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `lock` | locked while a store is open |
+//! | `lock` | locked while a store is open; says what kind of store it is |
 //! | `00000007.snapshot` | what there was up to the seventh file; nothing before it counts |
 //! | `00000008.log` | what changed afterwards; a file is only appended to by the store that made it |
 //! | `00000007.damaged` | lines of earlier files that could not be read, as they were |

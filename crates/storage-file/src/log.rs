@@ -4,6 +4,7 @@
 //! as lines with checksums (`line.rs`); what does not count any more is left out by a compaction (`compaction.rs`).
 //! Relates to: the stores, each of which is a log and a [`Change`]. Leaves out: what the changes are.
 
+mod aside;
 mod compaction;
 mod directory;
 mod line;
@@ -31,7 +32,8 @@ use crate::options::FileStoreOptions;
 
 /// What stands on the lines of a log.
 pub(crate) trait Change: Sized + Send + 'static {
-    /// What is kept, in one word: for the names of threads, and for people.
+    /// What is kept, in one word: for the names of threads, for people, and so that a directory is not taken for another
+    /// kind of store.
     const NAME: &'static str;
 
     /// Names what a later change replaces or undoes.
@@ -39,6 +41,9 @@ pub(crate) trait Change: Sized + Send + 'static {
 
     /// Appends the JSON of the change, without a line feed.
     fn write(&self, out: &mut Vec<u8>) -> Result<(), RecordError>;
+
+    /// What is written in the place of a change that cannot be, so that what it replaces does not come back.
+    fn instead(&self) -> Option<Self>;
 
     /// The change of a JSON.
     fn read(json: &[u8]) -> Result<Self, RecordError>;
@@ -70,7 +75,7 @@ pub(crate) struct Log<C> {
 impl<C: Change> Log<C> {
     /// Opens the log in a directory, which is made if it is not there. It lists the directory and reads nothing else.
     pub(crate) fn open(path: &Path, options: FileStoreOptions) -> Result<Self, OpenError> {
-        let directory = Directory::open(path)?;
+        let directory = Directory::open(path, C::NAME)?;
         let segments = directory.segments()?;
         let (sender, receiver) = mpsc::channel();
         let owner = Owner::<C>::new(directory, segments, options, receiver, sender.clone());
@@ -102,7 +107,7 @@ impl<C: Change> Log<C> {
         Ok(())
     }
 
-    /// Appends changes. Carried out also if it is dropped.
+    /// Appends changes. Carried out also if it is dropped. If it fails for good, all are written that can be.
     pub(crate) async fn apply(&self, changes: Vec<C>) -> Result<(), StoreError> {
         self.call(|done| Command::Apply { changes, done }).await
     }
@@ -133,7 +138,9 @@ impl<C: Change> Log<C> {
 }
 
 impl<C> Drop for Log<C> {
-    /// Closes it, if that has not happened, and waits for what is under way: the directory is free afterwards.
+    /// Closes it, if that has not happened, and waits for what is under way: the directory is free afterwards, and a
+    /// process that ends now loses nothing. That blocks the thread, also one of a runtime, because a drop cannot be
+    /// awaited and whoever opens the directory next relies on it.
     fn drop(&mut self) {
         let (done, _) = oneshot::channel();
         let _ = self.commands.send(Command::Close { done });

@@ -44,6 +44,14 @@ pub enum RecordError {
     /// The payload is empty, which to a server means that nothing is retained.
     #[error("a retained message needs a payload that is not empty")]
     EmptyPayload,
+    /// Its line would be too long.
+    #[error("it takes a line of {bytes} bytes, and {longest} are allowed (FileStoreOptions::longest_line)")]
+    TooLong {
+        /// How long it would be.
+        bytes: usize,
+        /// How long it may be.
+        longest: u32,
+    },
     /// The message holds something that MQTT cannot carry.
     #[error("the message cannot be sent: {0}")]
     Message(String),
@@ -81,11 +89,12 @@ pub(crate) struct MessageRecord<'a> {
 }
 
 impl<'a> MessageRecord<'a> {
-    /// The record of a message that expires then.
-    pub(crate) fn of(message: &'a Message, expires: Option<SystemTime>) -> Self {
+    /// The record of a message that expires then. What could not be read again is refused.
+    pub(crate) fn of(message: &'a Message, expires: Option<SystemTime>) -> Result<Self, RecordError> {
+        check(message)?;
         let properties = message.properties();
         let text = message.payload_str().ok().filter(|text| is_plain(text));
-        Self {
+        Ok(Self {
             topic: message.topic().as_str().into(),
             payload: text.map(Into::into),
             payload_base64: text.is_none().then(|| STANDARD.encode(message.payload())),
@@ -103,7 +112,7 @@ impl<'a> MessageRecord<'a> {
                 .collect(),
             expiry: properties.message_expiry_interval,
             expires: expires.map(millis),
-        }
+        })
     }
 
     /// The same of a message that is retained anyway.
@@ -160,8 +169,12 @@ pub(crate) fn finish(
     let qos = QoS::from_u8(qos).ok_or_else(|| value("qos", qos))?;
     let message = Message::new(topic, payload).map_err(|error| RecordError::Topic(error.to_string()))?;
     let message = if properties.is_empty() { message } else { message.with_properties(properties) };
-    message.check().map_err(|error| RecordError::Message(error.to_string()))?;
+    check(&message)?;
     Ok(message.qos(qos))
+}
+
+fn check(message: &Message) -> Result<(), RecordError> {
+    message.check().map_err(|error| RecordError::Message(error.to_string()))
 }
 
 pub(crate) fn topic(text: &str) -> Result<TopicName, RecordError> {

@@ -58,7 +58,7 @@ impl ForeignRecord {
             payload_format_indicator: Some(Choice::Number(u8::from(
                 properties.payload_format_indicator == PayloadFormat::Utf8,
             ))),
-            message_expiry_interval: left.map(seconds),
+            message_expiry_interval: left.map(seconds).or(properties.message_expiry_interval),
             content_type: properties.content_type.clone(),
             response_topic: properties.response_topic.as_ref().map(ToString::to_string),
             correlation_data: properties.correlation_data.as_deref().map(bytes),

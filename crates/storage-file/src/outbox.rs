@@ -23,6 +23,9 @@ use crate::options::FileStoreOptions;
 /// the background, during which appending goes on. Damage to a file costs what the damaged lines say and nothing else:
 /// they are left out, reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens. A
 /// damaged end of a message means that it is sent once more.
+///
+/// Dropping it gives the directory free, and blocks the thread for what is still to be written and one sync, of which
+/// little is left when the client was stopped before: milliseconds, or as long as a disk that hangs.
 #[derive(Debug)]
 pub struct FileOutbox {
     log: Log<OutboxChange>,
@@ -87,12 +90,16 @@ impl Change for OutboxChange {
             Self::Append(OutboxMessage { id, message, expires, sent }) => Record::Append(Appended {
                 id: id.value(),
                 sent: *sent,
-                message: MessageRecord::of(message, *expires),
+                message: MessageRecord::of(message, *expires)?,
             }),
             Self::Sent(id) => Record::Sent(id.value()),
             Self::Remove(id) => Record::Remove(id.value()),
         };
         Ok(serde_json::to_writer(out, &record)?)
+    }
+
+    fn instead(&self) -> Option<Self> {
+        None
     }
 
     fn read(json: &[u8]) -> Result<Self, RecordError> {

@@ -21,10 +21,17 @@ impl Change for RetainedChange {
 
     fn write(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {
         match self {
-            Self::Set(message) => serde_json::to_writer(out, &record(message))?,
+            Self::Set(message) if message.message.payload().is_empty() => {
+                return Err(RecordError::EmptyPayload);
+            }
+            Self::Set(message) => serde_json::to_writer(out, &record(message)?)?,
             Self::Clear(topic) => serde_json::to_writer(out, &ClearRecord { clear: topic.as_str().into() })?,
         }
         Ok(())
+    }
+
+    fn instead(&self) -> Option<Self> {
+        matches!(self, Self::Set(_)).then(|| Self::Clear(self.topic().clone()))
     }
 
     fn read(json: &[u8]) -> Result<Self, RecordError> {
@@ -60,8 +67,8 @@ struct ClearRecord<'a> {
 }
 
 /// The record of a retained message.
-pub(crate) fn record(retained: &RetainedMessage) -> MessageRecord<'_> {
-    MessageRecord::of(&retained.message, retained.expires).retained()
+pub(crate) fn record(retained: &RetainedMessage) -> Result<MessageRecord<'_>, RecordError> {
+    Ok(MessageRecord::of(&retained.message, retained.expires)?.retained())
 }
 
 /// The message of a record, if a server can retain it.

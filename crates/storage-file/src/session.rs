@@ -28,6 +28,9 @@ use crate::options::FileStoreOptions;
 /// What a client was told to be kept survives the end of its process. Whether it survives a power cut is said by
 /// [`Fsync`](crate::Fsync), of which only `EachBatch` keeps the promises of QoS 2 through one.
 ///
+/// A store that was not [closed](Self::close) is when it is dropped, which blocks the thread for what is still to be
+/// written and one sync: milliseconds, or as long as a disk that hangs.
+///
 /// ```no_run
 /// use std::time::Duration;
 ///
@@ -78,8 +81,8 @@ impl FileSessionStore {
         self.log.compact().await
     }
 
-    /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free. Dropping the
-    /// store does so too, and blocks its thread meanwhile.
+    /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free. What is still to
+    /// be written comes first. Cancel safe: it happens all the same.
     ///
     /// # Errors
     ///
@@ -120,7 +123,7 @@ impl Change for SessionChange {
             Self::Sent { id, message, expires, name } => Record::Sent(Sent {
                 id: id.get(),
                 name: *name,
-                message: MessageRecord::of(message, *expires),
+                message: MessageRecord::of(message, *expires)?,
             }),
             Self::Released { id, name: None } => Record::Released(id.get()),
             Self::Released { id, name: Some(name) } => Record::ReleasedAs(id.get(), *name),
@@ -129,6 +132,13 @@ impl Change for SessionChange {
             Self::Freed(id) => Record::Freed(id.get()),
         };
         Ok(serde_json::to_writer(out, &record)?)
+    }
+
+    fn instead(&self) -> Option<Self> {
+        match self {
+            Self::Sent { id, .. } => Some(Self::Completed(*id)),
+            _ => None,
+        }
     }
 
     fn read(json: &[u8]) -> Result<Self, RecordError> {

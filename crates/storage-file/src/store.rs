@@ -19,6 +19,10 @@ use crate::options::FileStoreOptions;
 /// appending goes on. Damage to a file costs the messages on the damaged lines and nothing else: they are left out,
 /// reported ([`load_report`](Self::load_report) and the log) and set aside, and the store opens.
 ///
+/// A server closes its store when it shuts down. A store that was not closed is when it is dropped, which blocks the
+/// thread for what is still to be written and one sync: milliseconds, or as long as a disk that hangs. In a runtime
+/// [`close`](RetainedStore::close) it first.
+///
 /// ```
 /// use gantline_server::{Message, Server, ServerOptions};
 /// use gantline_storage_file::FileStore;

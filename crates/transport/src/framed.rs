@@ -177,9 +177,9 @@ impl Framed {
 
     /// Waits for the next whole packet and puts it into `frame`, whose content is replaced.
     ///
-    /// Not a byte behind the packet is taken from the stream, so a handshake leaves in the socket what the peer sends
-    /// too early. That costs two or three reads; use [`poll_read_turn`](Self::poll_read_turn) for everything else.
-    /// Cancel-safe.
+    /// At most 512 bytes are taken from the stream before the length of the packet is known, and none behind it after
+    /// that, so a handshake leaves in the socket what the peer sends too early, but for those. They come first in the next
+    /// packet or [turn](Self::poll_read_turn). Cancel-safe.
     ///
     /// # Errors
     ///
@@ -349,9 +349,7 @@ impl Framed {
                     return Poll::Ready(Ok(()));
                 }
                 Some(len) => len - tail.len(),
-                // The shortest packet has two bytes. A length that goes on in a third announces at least 128 more.
-                None if tail.len() < SHORTEST_FRAME => SHORTEST_FRAME - tail.len(),
-                None => LONGEST_HEADER - tail.len(),
+                None => AHEAD,
             };
             self.compact();
             let bytes = buffers::with_scratch(|scratch| {
@@ -459,8 +457,9 @@ const READ: usize = 64 << 10;
 const LARGE_TAIL: usize = 16 << 10;
 /// The longest fixed header in bytes.
 const LONGEST_HEADER: usize = 5;
-/// The shortest packet in bytes: a fixed header.
-const SHORTEST_FRAME: usize = 2;
+/// What a handshake reads to learn how long a packet is: enough for most of them, because a read that finds less than it
+/// may take saves two system calls, the one for the rest and the one that finds nothing.
+const AHEAD: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -92,7 +92,8 @@ impl Stream {
         match self.io {
             Io::Before(pending) => {
                 let (stream, upgrade) = *pending;
-                upgrade.run(stream).await
+                // Boxed, so that nobody else carries the room that it takes.
+                Box::pin(upgrade.run(stream)).await
             }
             io => Ok(Self { io, info: self.info }),
         }

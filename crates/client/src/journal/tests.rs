@@ -78,3 +78,32 @@ fn a_runtime_that_ends_leaves_its_batch_to_the_next() {
     assert!(is_written(&journal, batch));
     assert_eq!(*log.batches.lock(), [vec![change(1), change(2)]]);
 }
+
+/// A store that has no place for a change, and then has.
+struct Narrow(Mutex<Vec<SessionChange>>);
+
+#[async_trait]
+impl SessionStore for Narrow {
+    async fn load(&self, _: &mut (dyn FnMut(SessionChange) + Send)) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn apply(&self, mut changes: Vec<SessionChange>) -> Result<(), StoreError> {
+        let before = changes.len();
+        changes.retain(|known| *known != change(1));
+        let all = changes.len() == before;
+        self.0.lock().extend(changes);
+        if all { Ok(()) } else { Err(StoreError::new("cannot keep it", "too long").permanent()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_written_does_not_hold_up_the_rest() {
+    let store = Arc::new(Narrow(Mutex::default()));
+    let journal = Journal::new(Store(Arc::clone(&store) as _), Durability::BeforeSend, Clock::new());
+    journal.append([1, 2].map(|number| Note::Change(change(number))));
+    let last = journal.append(note(3));
+    journal.flush().await.unwrap();
+    assert!(is_written(&journal, last));
+    assert_eq!(*store.0.lock(), [change(2), change(3)]);
+}

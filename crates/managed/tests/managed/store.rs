@@ -215,6 +215,41 @@ async fn a_store_that_cannot_be_read_keeps_the_client_from_starting() {
     client.start().await.unwrap();
 }
 
+/// A log that has no place for a message that says "too long".
+#[derive(Default)]
+struct Narrow(Log);
+
+#[async_trait]
+impl OutboxStore for Narrow {
+    async fn load(&self, found: &mut (dyn FnMut(OutboxChange) + Send)) -> Result<(), StoreError> {
+        self.0.load(found).await
+    }
+
+    async fn apply(&self, mut changes: Vec<OutboxChange>) -> Result<(), StoreError> {
+        let before = changes.len();
+        changes.retain(|change| match change {
+            OutboxChange::Append(message) => message.message.payload() != "too long",
+            OutboxChange::Sent(_) | OutboxChange::Remove(_) => true,
+        });
+        let all = changes.len() == before;
+        self.0.apply(changes).await?;
+        if all { Ok(()) } else { Err(StoreError::new("cannot keep it", "too long").permanent()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_stored_is_rejected_and_nobody_else_waits() {
+    let store = Arc::new(Narrow::default());
+    let client = started(options("narrow").outbox_store(Arc::clone(&store))).await;
+    let began = tokio::time::Instant::now();
+    let outcome = client.publish(message("t", "too long")).await;
+    assert!(matches!(outcome, Outcome::Rejected(Rejection::NotStored(error)) if error.is_permanent()));
+    drop(queue(&client, message("t", "1")).await);
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    client.stop().await;
+    assert_eq!(store.0.texts(), ["1"]);
+}
+
 /// A store that is slow to read.
 struct Slow(Duration);
 

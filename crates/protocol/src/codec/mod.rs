@@ -6,6 +6,7 @@
 pub(crate) mod header;
 pub(crate) mod reader;
 pub mod varint;
+pub(crate) mod words;
 pub mod writer;
 
 pub use self::header::FixedHeader;

@@ -43,7 +43,7 @@ macro_rules! property_ids {
             #[inline]
             pub(in crate::properties) fn skip(self, reader: &mut Reader<'_>) -> Result<(), Violation> {
                 match self {
-                    $(Self::$variant => <$wire as Wire>::scan(reader).map(drop),)+
+                    $(Self::$variant => <$wire as Wire>::skip(reader),)+
                 }
             }
 

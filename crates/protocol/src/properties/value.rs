@@ -84,6 +84,12 @@ pub(super) trait Wire {
     /// Reads and checks a value where it stands.
     fn scan<'a>(reader: &mut Reader<'a>) -> Result<Self::Scanned<'a>, Violation>;
 
+    /// Checks a value and steps over it.
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), Violation> {
+        Self::scan(reader).map(drop)
+    }
+
     /// Takes a value over.
     fn own(scanned: Self::Scanned<'_>) -> Self::Value;
 
@@ -240,6 +246,11 @@ impl Wire for Text {
         reader.string()
     }
 
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), Violation> {
+        reader.skip_string()
+    }
+
     fn own(scanned: &str) -> String {
         scanned.to_owned()
     }
@@ -325,6 +336,12 @@ impl Wire for Pair {
     #[inline]
     fn scan<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a str), Violation> {
         Ok((reader.string()?, reader.string()?))
+    }
+
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), Violation> {
+        reader.skip_string()?;
+        reader.skip_string()
     }
 
     fn own((name, value): (&str, &str)) -> (String, String) {

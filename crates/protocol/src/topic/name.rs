@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{TopicError, excerpt};
+use crate::codec::words;
 
 /// The topic of a message: a text in levels that `/` separates. Not empty, without wildcards and U+0000, at most
 /// 65,535 bytes. Cheap to clone.
@@ -71,7 +72,7 @@ impl TopicName {
     #[inline]
     pub fn is_valid(text: &str) -> bool {
         let length = text.len();
-        length != 0 && length <= usize::from(u16::MAX) && !has_special(text.as_bytes())
+        length != 0 && length <= usize::from(u16::MAX) && !words::any(text.as_bytes(), special_bits)
     }
 
     /// The text.
@@ -86,39 +87,13 @@ impl TopicName {
     }
 }
 
-/// Whether there is a U+0000, `+` or `#`. Eight bytes at a time, because every received topic comes through here; in
-/// UTF-8 none of the three is part of another character.
+/// Not zero if one of the eight bytes is U+0000, `+` or `#`. In UTF-8 none of the three is part of another character.
 #[inline]
-fn has_special(bytes: &[u8]) -> bool {
-    let (chunks, rest) = bytes.as_chunks();
-    let mut found = chunks.iter().fold(0, |found, chunk| found | special_bits(*chunk));
-    match bytes.last_chunk() {
-        // Some bytes are looked at twice, which is cheaper than one by one.
-        Some(chunk) => found |= special_bits(*chunk),
-        None => return rest.iter().any(|byte| matches!(byte, 0 | b'+' | b'#')),
-    }
-    found != 0
-}
-
-/// Not zero if one of the eight bytes is special.
-#[inline]
-const fn special_bits(chunk: [u8; 8]) -> u64 {
+const fn special_bits(word: u64) -> u64 {
     // `#` and `+` differ in one bit only.
     const DIFFERENCE: u8 = b'#' ^ b'+';
-    let word = u64::from_ne_bytes(chunk);
-    let wildcard = (word & each(!DIFFERENCE)) ^ each(b'#' & !DIFFERENCE);
-    zero_bits(word) | zero_bits(wildcard)
-}
-
-/// Not zero if one of the eight bytes is zero.
-#[inline]
-const fn zero_bits(word: u64) -> u64 {
-    word.wrapping_sub(each(0x01)) & !word & each(0x80)
-}
-
-/// The byte eight times.
-const fn each(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
+    let wildcard = (word & words::each(!DIFFERENCE)) ^ words::each(b'#' & !DIFFERENCE);
+    words::zero_bits(word) | words::zero_bits(wildcard)
 }
 
 #[cold]

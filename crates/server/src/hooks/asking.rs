@@ -37,26 +37,37 @@ pub(crate) struct Waiting<T> {
     limit: Pin<Box<Sleep>>,
 }
 
-/// Asks a hook. A future that is ready at once costs no timer.
-#[inline]
+/// Asks a hook.
 pub(crate) fn ask<T>(waker: &Waker, limit: Duration, hook: impl FnOnce() -> Decision<T>) -> Asked<T> {
-    // What a panic leaves behind is dropped unseen.
-    match catch_unwind(AssertUnwindSafe(hook)) {
-        Ok(Decision::Now(decision)) => Asked::Decided(decision),
-        Ok(Decision::Later(mut decision)) => {
-            match poll_guarded(&mut decision, &mut Context::from_waker(waker)) {
-                Poll::Ready(Ok(decision)) => Asked::Decided(decision),
-                Poll::Ready(Err(_)) => Asked::Panicked,
-                Poll::Pending => Asked::Waits(Waiting { decision, limit: Box::pin(sleep(limit)) }),
-            }
-        }
-        Err(_) => Asked::Panicked,
+    match guarded(hook) {
+        Some(Decision::Now(decision)) => Asked::Decided(decision),
+        Some(Decision::Later(decision)) => wait(waker, limit, decision),
+        None => Asked::Panicked,
+    }
+}
+
+/// Calls user code. `None` if it panicked; what it leaves behind is dropped unseen.
+#[inline]
+pub(crate) fn guarded<T>(hook: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(hook)).ok()
+}
+
+/// Waits for a decision. A future that is ready at once costs no timer.
+pub(crate) fn wait<T>(
+    waker: &Waker,
+    limit: Duration,
+    mut decision: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Asked<T> {
+    match poll_guarded(&mut decision, &mut Context::from_waker(waker)) {
+        Poll::Ready(Ok(decision)) => Asked::Decided(decision),
+        Poll::Ready(Err(_)) => Asked::Panicked,
+        Poll::Pending => Asked::Waits(Waiting { decision, limit: Box::pin(sleep(limit)) }),
     }
 }
 
 /// Tells a hook that decides nothing. Whether it did not panic.
 pub(crate) fn tell(hook: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(hook)).is_ok()
+    guarded(hook).is_some()
 }
 
 impl<T> Waiting<T> {
@@ -80,9 +91,9 @@ fn poll_guarded<T>(
     decision: &mut Pin<Box<dyn Future<Output = T> + Send>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, Undecided>> {
-    match catch_unwind(AssertUnwindSafe(|| decision.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(_) => Poll::Ready(Err(Undecided::Panicked)),
+    match guarded(|| decision.as_mut().poll(cx)) {
+        Some(polled) => polled.map(Ok),
+        None => Poll::Ready(Err(Undecided::Panicked)),
     }
 }
 

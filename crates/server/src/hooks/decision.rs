@@ -72,6 +72,35 @@ impl<T: fmt::Debug> fmt::Debug for Decision<T> {
     }
 }
 
+/// What a hook says about a message, in few bytes: most say "go on", and a larger answer would be moved through each layer
+/// for every message.
+pub(crate) enum Ruling<T> {
+    Forward,
+    Otherwise(Box<Outcome<T>>),
+    Later(Pin<Box<dyn Future<Output = Outcome<T>> + Send>>),
+}
+
+impl<T> From<Decision<Outcome<T>>> for Ruling<T> {
+    #[inline]
+    fn from(decision: Decision<Outcome<T>>) -> Self {
+        match decision {
+            Decision::Now(Outcome::Forward) => Self::Forward,
+            Decision::Now(outcome) => Self::Otherwise(Box::new(outcome)),
+            Decision::Later(outcome) => Self::Later(outcome),
+        }
+    }
+}
+
+impl<T> From<Ruling<T>> for Decision<Outcome<T>> {
+    fn from(ruling: Ruling<T>) -> Self {
+        match ruling {
+            Ruling::Forward => Self::Now(Outcome::Forward),
+            Ruling::Otherwise(outcome) => Self::Now(*outcome),
+            Ruling::Later(outcome) => Self::Later(outcome),
+        }
+    }
+}
+
 /// What a hook may return: the decision itself, a [`Decision`], or a future of it.
 pub trait IntoDecision<T> {
     /// As a [`Decision`].
@@ -79,18 +108,21 @@ pub trait IntoDecision<T> {
 }
 
 impl<T> IntoDecision<T> for Decision<T> {
+    #[inline]
     fn into_decision(self) -> Self {
         self
     }
 }
 
 impl<T> IntoDecision<Self> for Outcome<T> {
+    #[inline]
     fn into_decision(self) -> Decision<Self> {
         Decision::Now(self)
     }
 }
 
 impl IntoDecision<Self> for Permission {
+    #[inline]
     fn into_decision(self) -> Decision<Self> {
         Decision::Now(self)
     }
@@ -100,6 +132,7 @@ impl<F, T> IntoDecision<T> for F
 where
     F: Future<Output = T> + Send + 'static,
 {
+    #[inline]
     fn into_decision(self) -> Decision<T> {
         Decision::later(self)
     }

@@ -20,18 +20,19 @@ use std::sync::Arc;
 use gantline_protocol::packet::SubscribeFilter;
 use gantline_protocol::{AuthenticationStep, Message, Moment, Outbound, PacketType, ReasonCode, TopicFilter};
 
-pub(crate) use self::asking::{Asked, Undecided, Waiting, ask, tell};
+pub(crate) use self::asking::{Asked, Undecided, Waiting, ask, guarded, tell, wait};
 pub use self::attempts::{
     Access, Action, DeliveryAttempt, PacketDirection, PacketView, PublishAttempt, SubscribeAttempt,
     UnsubscribeAttempt,
 };
 pub use self::client::{ClientContext, Sender};
+pub(crate) use self::decision::Ruling;
 pub use self::decision::{Decision, IntoDecision, Outcome, Permission};
 pub(crate) use self::permits::Permits;
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
 
-type PublishHook = dyn Fn(&PublishAttempt<'_>) -> Decision<Outcome<Message>> + Send + Sync;
+type PublishHook = dyn Fn(&PublishAttempt<'_>) -> Ruling<Message> + Send + Sync;
 type SubscribeHook = dyn Fn(&SubscribeAttempt<'_>) -> Decision<Outcome<SubscribeFilter>> + Send + Sync;
 type UnsubscribeHook = dyn Fn(&UnsubscribeAttempt<'_>) -> Decision<Outcome<TopicFilter>> + Send + Sync;
 type DeliveryHook = dyn Fn(&DeliveryAttempt<'_>) -> Decision<Outcome<Message>> + Send + Sync;
@@ -80,35 +81,50 @@ impl Hooks {
         permits: Option<&Permits>,
         publication: &mut Publication<'_>,
         now: Moment,
-    ) -> Decision<Outcome<Message>> {
-        if let (Some(authorize), Some(client)) = (&self.authorize, sender.client()) {
-            let (topic, retain) = (publication.topic, publication.retain);
-            if !permits.is_some_and(|permits| permits.has(topic, retain)) {
-                let action = Action::Publish { topic, retain };
-                match authorize(&Access { client, action }) {
-                    Decision::Now(Permission::AllowOnce) => {}
-                    Decision::Now(Permission::Allow) => {
-                        permits.into_iter().for_each(|it| it.add(topic, retain));
-                    }
-                    Decision::Now(Permission::Deny) => {
-                        return Decision::Now(Outcome::Refuse(ReasonCode::NotAuthorized));
-                    }
-                    Decision::Later(permission) => {
-                        let later = Judging {
-                            publish: self.publish.clone(),
-                            sender: OwnedSender::of(sender),
-                            permits: permits.cloned(),
-                            message: publication.outbound(publication.qos, publication.retain, None),
-                            now,
-                        };
-                        return Decision::later(async move { later.judge(permission.await).await });
-                    }
-                }
-            }
+    ) -> Ruling<Message> {
+        if let Some(authorize) = &self.authorize
+            && let Some(ruling) = self.judge_access(&**authorize, sender, permits, publication, now)
+        {
+            return ruling;
         }
         match &self.publish {
             Some(publish) => publish(&PublishAttempt { sender, publication, now }),
-            None => Decision::Now(Outcome::Forward),
+            None => Ruling::Forward,
+        }
+    }
+
+    /// Asks whether a message may be published. `None` if it may; else what is to become of it.
+    #[inline(never)]
+    fn judge_access(
+        &self,
+        authorize: &AccessHook,
+        sender: Sender<'_>,
+        permits: Option<&Permits>,
+        publication: &mut Publication<'_>,
+        now: Moment,
+    ) -> Option<Ruling<Message>> {
+        let (topic, retain) = (publication.topic, publication.retain);
+        let client =
+            sender.client().filter(|_| !permits.is_some_and(|permits| permits.has(topic, retain)))?;
+        match authorize(&Access { client, action: Action::Publish { topic, retain } }) {
+            Decision::Now(Permission::AllowOnce) => None,
+            Decision::Now(Permission::Allow) => {
+                permits.into_iter().for_each(|permits| permits.add(topic, retain));
+                None
+            }
+            Decision::Now(Permission::Deny) => {
+                Some(Ruling::Otherwise(Box::new(Outcome::Refuse(ReasonCode::NotAuthorized))))
+            }
+            Decision::Later(permission) => {
+                let later = Judging {
+                    publish: self.publish.clone(),
+                    sender: OwnedSender::of(sender),
+                    permits: permits.cloned(),
+                    message: publication.outbound(publication.qos, retain, None),
+                    now,
+                };
+                Some(Ruling::Later(Box::pin(later.judge(permission))))
+            }
         }
     }
 
@@ -186,7 +202,8 @@ struct Judging {
 }
 
 impl Judging {
-    async fn judge(self, permission: Permission) -> Outcome<Message> {
+    async fn judge(self, permission: impl Future<Output = Permission>) -> Outcome<Message> {
+        let permission = permission.await;
         if permission == Permission::Deny {
             return Outcome::Refuse(ReasonCode::NotAuthorized);
         }
@@ -196,11 +213,11 @@ impl Judging {
             permits.add(self.message.frame.topic(), self.message.retain);
         }
         let Some(publish) = &self.publish else { return Outcome::Forward };
-        let decision = {
+        let decision = Decision::from({
             let publication = Publication::of_message(&self.message);
             let sender = self.sender.view();
             publish(&PublishAttempt { sender, publication: &publication, now: self.now })
-        };
+        });
         decision.made().await
     }
 }

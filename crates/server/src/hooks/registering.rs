@@ -85,7 +85,7 @@ impl Server {
         R: IntoDecision<Outcome<Message>>,
     {
         self.hooks().publish =
-            Some(Arc::new(move |attempt: &PublishAttempt<'_>| intercept(attempt).into_decision()));
+            Some(Arc::new(move |attempt: &PublishAttempt<'_>| intercept(attempt).into_decision().into()));
         self
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use gantline_protocol::packet::{Delivery, Packet, Unsubscribe};
 use gantline_protocol::{ProtocolVersion, TopicName, UnsubscribeProperties};
-use gantline_server::{Message, PublishError, QoS, ReasonCode, RunningServer, ServerOptions, TopicFilter};
+use gantline_server::{
+    Acceptance, ConnectionRequest, Message, PublishError, QoS, ReasonCode, RunningServer, Server,
+    ServerOptions, TopicFilter, Verdict,
+};
 use gantline_transport::{PeerInfo, Scheme, Stream};
 
 use crate::peer::{
@@ -189,6 +192,30 @@ async fn a_client_above_its_message_rate_waits_and_loses_nothing() {
     let metrics = server.metrics();
     assert_eq!((metrics.received.messages(), metrics.dropped.total(), metrics.clients), (100, 0, 2));
     assert!(metrics.throttled > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_gets_the_rates_of_its_acceptance() {
+    let server = Server::new(ServerOptions::default().max_message_rate(10))
+        .validate_connections(|request: ConnectionRequest| async move {
+            match request.client_id().as_str() {
+                "unbounded" => Acceptance::default().max_message_rate(0).into(),
+                "slow" => Acceptance::default().max_byte_rate(1_000).into(),
+                _ => Verdict::accept(),
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    // Of so many messages in a row, all but a second's worth wait for the rate.
+    for (id, seconds) in [("usual", 2), ("unbounded", 0), ("slow", 30)] {
+        let mut client = client(&server, id).await;
+        let began = tokio::time::Instant::now();
+        for _ in 0..32 {
+            client.publish("t", &"x".repeat(1_000), QoS::AtLeastOnce).await;
+        }
+        assert_eq!(began.elapsed().as_secs(), seconds, "{id}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

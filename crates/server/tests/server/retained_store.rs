@@ -25,8 +25,12 @@ struct Inner {
     fails: AtomicBool,
     panics: AtomicBool,
     hangs: AtomicBool,
+    /// A topic that it cannot keep, whatever one tries.
+    refuses: Mutex<Option<&'static str>>,
     attempts: AtomicU32,
     closed: AtomicU32,
+    /// How many calls of `apply` have not ended.
+    applying: AtomicU32,
     delay: Mutex<Duration>,
 }
 
@@ -61,8 +65,10 @@ impl RetainedStore for Store {
         Ok(())
     }
 
-    async fn apply(&self, changes: Vec<RetainedChange>) -> Result<(), StoreError> {
+    async fn apply(&self, mut changes: Vec<RetainedChange>) -> Result<(), StoreError> {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
+        self.0.applying.fetch_add(1, Ordering::Relaxed);
+        let _applying = Applying(&self.0.applying);
         let delay = *self.0.delay.lock();
         sleep(delay).await;
         assert!(!self.0.panics.load(Ordering::Relaxed), "told so");
@@ -72,6 +78,9 @@ impl RetainedStore for Store {
         if self.0.fails.load(Ordering::Relaxed) {
             return Err(StoreError::new("cannot write it", io::Error::other("told so")));
         }
+        let (before, refuses) = (changes.len(), *self.0.refuses.lock());
+        changes.retain(|change| Some(change.topic().as_str()) != refuses);
+        let all = changes.len() == before;
         let mut batch: Vec<_> = changes.iter().map(shown).collect();
         batch.sort();
         self.0.batches.lock().push(batch.join(" "));
@@ -84,12 +93,22 @@ impl RetainedStore for Store {
                 RetainedChange::Clear(topic) => drop(messages.remove(topic.as_str())),
             }
         }
-        Ok(())
+        if all { Ok(()) } else { Err(StoreError::new("cannot keep it", "told so").permanent()) }
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        assert_eq!(self.0.applying.load(Ordering::Relaxed), 0, "one call at a time");
         self.0.closed.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Ends with a call of `apply`, also if that is dropped.
+struct Applying<'a>(&'a AtomicU32);
+
+impl Drop for Applying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -240,6 +259,24 @@ async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
         assert!(store.payloads().starts_with("t/0=last t/1=991 "), "{}", store.payloads());
         assert_eq!(store.batches().len(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_store_can_never_keep_is_not_tried_again() {
+    let store = Store::default();
+    *store.0.refuses.lock() = Some("b");
+    let server = store.server().await;
+    for topic in ["a", "b", "c"] {
+        keep(&server, topic, "1").await;
+    }
+    seconds_pass(3_600).await;
+    let metrics = server.metrics();
+    assert_eq!((metrics.retained_unsaved, metrics.retained_store_failures), (0, 1));
+    assert_eq!((store.0.attempts.load(Ordering::Relaxed), store.payloads().as_str()), (1, "a=1 c=1"));
+    *store.0.refuses.lock() = None;
+    keep(&server, "b", "2").await;
+    saved().await;
+    assert_eq!(store.payloads(), "a=1 b=2 c=1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,19 +13,47 @@ use std::time::SystemTime;
 
 use gantline_protocol::StoreError;
 
+use super::aside::Aside;
 use super::directory::{Directory, Kind, Segment, UNFINISHED};
 use super::replay::{BUFFER, Found, LoadReport, replay};
 use super::{Change, Place};
 
-/// Writes the snapshot that stands for `sources`, whose last one gives it the number. `None` if it was told to stop.
+/// Puts a snapshot in the place of `sources`, whose last one gives it the number; they stay for the caller to remove.
+/// `None` if it was told to stop. What it does not finish leaves nothing behind.
 pub(crate) fn compact<C: Change>(
     directory: &Directory,
     sources: &[Segment],
+    longest: u32,
     stop: &AtomicBool,
 ) -> Result<Option<Segment>, StoreError> {
     let number = sources.last().map_or(0, |segment| segment.number);
     directory.remove(UNFINISHED);
-    let Some(places) = find::<C>(directory, sources, number, stop)? else { return Ok(None) };
+    let mut aside = Aside::new(directory, number);
+    let bytes = write::<C>(directory, sources, longest, &mut aside, stop);
+    let snapshot = bytes.map(|bytes| bytes.map(|bytes| Segment { number, kind: Kind::Snapshot, bytes }));
+    let published = snapshot.and_then(|snapshot| {
+        snapshot.as_ref().map_or(Ok(()), |snapshot| directory.publish(snapshot)).map(|()| snapshot)
+    });
+    match published {
+        Ok(Some(snapshot)) => directory.sync().map(|()| Some(snapshot)),
+        unfinished => {
+            // On a full disk others need the room.
+            directory.remove(UNFINISHED);
+            aside.undo();
+            unfinished
+        }
+    }
+}
+
+/// Writes the snapshot; returns its length.
+fn write<C: Change>(
+    directory: &Directory,
+    sources: &[Segment],
+    longest: u32,
+    aside: &mut Aside<'_>,
+    stop: &AtomicBool,
+) -> Result<Option<u64>, StoreError> {
+    let Some(places) = find::<C>(directory, sources, longest, aside, stop)? else { return Ok(None) };
     let failed = |error| directory.error("write", UNFINISHED, error);
     let mut copy =
         Copy { out: BufWriter::with_capacity(BUFFER, directory.create(UNFINISHED)?), bytes: 0, unsynced: 0 };
@@ -34,32 +62,34 @@ pub(crate) fn compact<C: Change>(
         let (here, behind) = left.split_at(left.partition_point(|place| place.source == source));
         left = behind;
         if !copy.lines(directory, segment, here, stop)? {
-            directory.remove(UNFINISHED);
             return Ok(None);
         }
     }
     let file = copy.out.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    Ok(Some(Segment { number, kind: Kind::Snapshot, bytes: copy.bytes }))
+    Ok(Some(copy.bytes))
 }
 
 /// Where the changes stand that count, in the order of the files. Lines that cannot be used are set aside.
 fn find<C: Change>(
     directory: &Directory,
     sources: &[Segment],
-    number: u64,
+    longest: u32,
+    aside: &mut Aside<'_>,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Place>>, StoreError> {
     let now = SystemTime::now();
     let mut places: HashMap<C::Key, Place> = HashMap::new();
-    let mut aside = None;
     for (source, segment) in (0..).zip(sources) {
-        let going_on = replay::<C>(directory, segment, &mut LoadReport::default(), |found| {
+        let going_on = replay::<C>(directory, segment, longest, &mut LoadReport::default(), |found| {
             match found {
-                Found::Damaged(line) => set_aside(directory, number, &mut aside, line)?,
+                Found::Damaged { text, is_end } => aside.append(text, is_end)?,
                 Found::Change { change, offset, bytes } => {
-                    // A line has at most a few times the size of a packet, which fits.
-                    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                    // It is not above `longest`.
+                    let bytes = u32::try_from(bytes).map_err(|error| {
+                        let context = format!("cannot copy the line of {bytes} bytes at {offset}");
+                        StoreError::new(context, error)
+                    })?;
                     change.settle(Place { source, bytes, offset }, &mut places, now);
                 }
             }
@@ -69,9 +99,7 @@ fn find<C: Change>(
             return Ok(None);
         }
     }
-    if let Some(file) = aside {
-        file.sync_all().map_err(|error| directory.error("write", &damaged(number), error))?;
-    }
+    aside.sync()?;
     let mut places: Vec<Place> = places.into_values().collect();
     places.sort_unstable_by_key(|place| (place.source, place.offset));
     Ok(Some(places))
@@ -107,7 +135,9 @@ impl Copy {
             }
             reader.seek_relative((offset - position) as i64).map_err(failed_to_read)?;
             line.clear();
-            reader.by_ref().take(u64::from(*bytes)).read_to_end(&mut line).map_err(failed_to_read)?;
+            // A file that has become shorter is an error, and not a shorter line.
+            line.resize(*bytes as usize, 0);
+            reader.read_exact(&mut line).map_err(failed_to_read)?;
             line.push(b'\n');
             self.out.write_all(&line).map_err(failed_to_write)?;
             position = offset + u64::from(*bytes);
@@ -121,30 +151,6 @@ impl Copy {
         }
         Ok(true)
     }
-}
-
-/// Keeps a line that cannot be used for people to look at.
-fn set_aside(
-    directory: &Directory,
-    number: u64,
-    aside: &mut Option<File>,
-    line: &[u8],
-) -> Result<(), StoreError> {
-    let name = damaged(number);
-    let file = match aside {
-        Some(file) => file,
-        None => {
-            tracing::warn!(file = %directory.file(&name).display(), "damaged lines are set aside");
-            // An attempt that did not come to its end may have made it; better twice than not at all.
-            aside.insert(directory.append(&name)?)
-        }
-    };
-    let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-    written.map_err(|error| directory.error("write", &name, error))
-}
-
-fn damaged(number: u64) -> String {
-    format!("{number:08}.damaged")
 }
 
 /// How much of a snapshot is written before it is forced to the disk.

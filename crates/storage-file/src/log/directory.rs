@@ -3,7 +3,7 @@
 //! Relates to: [`Segment`], one file of changes. Leaves out: what is in the files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,16 @@ pub enum OpenError {
     InUse {
         /// The directory.
         directory: PathBuf,
+    },
+    /// The directory has something else in it, such as the outbox of a client where retained messages were expected.
+    #[error("{} is a store of another kind ({kind}, not {expected}): choose another directory", .directory.display())]
+    OtherKind {
+        /// The directory.
+        directory: PathBuf,
+        /// What its `lock` file says that it keeps: `retained`, `session` or `outbox`.
+        kind: String,
+        /// What this store keeps.
+        expected: &'static str,
     },
     /// The system refused the directory or something in it.
     #[error("cannot use {} as a store: {source}", .path.display())]
@@ -74,13 +84,15 @@ impl Segment {
             "snapshot" => Kind::Snapshot,
             _ => return None,
         };
-        (number.len() >= 8).then(|| number.parse().ok()).flatten().map(|number| (number, kind))
+        let number = number.parse().ok().filter(|number| *number <= LAST)?;
+        // There are other ways to write a number, which are not ours.
+        (Self { number, kind, bytes: 0 }.name() == name).then_some((number, kind))
     }
 }
 
 impl Directory {
-    /// Takes a directory, which is made if it is not there.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Takes a directory for a kind of store. It is made if it is not there.
+    pub(crate) fn open(path: &Path, expected: &'static str) -> Result<Self, OpenError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Io { path, source: Arc::new(source) }
@@ -92,14 +104,36 @@ impl Directory {
         let lock = private()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .open(&lock_path)
             .map_err(failed(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(failed(&lock_path)(error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { directory: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(&lock_path)(error)),
         }
+        let directory = Self { path: path.to_owned(), lock };
+        let kind = directory.kind(expected).map_err(failed(&lock_path))?;
+        if kind == expected {
+            return Ok(directory);
+        }
+        Err(OpenError::OtherKind { directory: path.to_owned(), kind, expected })
+    }
+
+    /// What kind of store it is by the lock file, which is told if it does not say.
+    fn kind(&self, expected: &str) -> io::Result<String> {
+        let mut said = Vec::new();
+        (&self.lock).take(LONGEST_KIND).read_to_end(&mut said)?;
+        let said = String::from_utf8_lossy(&said);
+        // A power cut may have left zeros.
+        let kind = said.trim_matches(|character: char| character == '\0' || character.is_whitespace());
+        if !kind.is_empty() {
+            return Ok(kind.to_owned());
+        }
+        (&self.lock).rewind()?;
+        (&self.lock).write_all(format!("{expected}\n").as_bytes())?;
+        Ok(expected.to_owned())
     }
 
     /// The path of a file in it.
@@ -139,12 +173,18 @@ impl Directory {
         file.map_err(|error| self.error("open", name, error))
     }
 
-    /// Puts a finished snapshot in its place.
+    /// Forces a file to the disk.
+    pub(crate) fn sync_file(&self, name: &str) -> Result<(), StoreError> {
+        // Elsewhere it has to be open for writing.
+        let file = File::options().read(true).append(cfg!(not(unix))).open(self.file(name));
+        file.and_then(|file| file.sync_data()).map_err(|error| self.error("sync", name, error))
+    }
+
+    /// Puts a finished snapshot in its place. Durable when the directory is synced.
     pub(crate) fn publish(&self, snapshot: &Segment) -> Result<(), StoreError> {
         let name = snapshot.name();
         fs::rename(self.file(UNFINISHED), self.file(&name))
-            .map_err(|error| self.error("create", &name, error))?;
-        self.sync()
+            .map_err(|error| self.error("create", &name, error))
     }
 
     /// Removes a file that is not needed. One that stays does no harm, and goes with the next start.
@@ -158,12 +198,8 @@ impl Directory {
 
     /// Forces names to the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        // Elsewhere a directory cannot be opened, and the file systems keep names by themselves.
-        if cfg!(unix) {
-            let synced = File::open(&self.path).and_then(|directory| directory.sync_all());
-            synced.map_err(|error| StoreError::new(format!("cannot sync {}", self.path.display()), error))?;
-        }
-        Ok(())
+        sync_directory(&self.path)
+            .map_err(|error| StoreError::new(format!("cannot sync {}", self.path.display()), error))
     }
 
     /// An error about a file.
@@ -187,12 +223,31 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Makes a directory and those above it, durably: a file is lost with the name of its directory.
 fn create_directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(path)
+    let path = std::path::absolute(path)?;
+    let made: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    builder.recursive(true).create(&path)?;
+    made.iter().filter_map(|made| made.parent()).try_for_each(|parent| match sync_directory(parent) {
+        // One may write to a directory without being allowed to open it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
 }
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    // Elsewhere a directory cannot be opened, and the file systems keep names by themselves.
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+/// As much as is read of what a lock file says.
+const LONGEST_KIND: u64 = 64;
+
+/// Higher numbers are not ours. There are more behind it than any store can use.
+const LAST: u64 = u64::MAX / 2;
 
 /// The name of a snapshot that is being written.
 pub(crate) const UNFINISHED: &str = "snapshot.unfinished";
@@ -207,7 +262,9 @@ mod tests {
         assert_eq!(segment.name(), "00000007.snapshot");
         assert_eq!(Segment::parse("00000007.snapshot"), Some((7, Kind::Snapshot)));
         assert_eq!(Segment::parse("123456789.log"), Some((123_456_789, Kind::Log)));
-        for other in ["lock", "7.log", "00000007.damaged", "0000000x.log", UNFINISHED] {
+        let foreign = ["+0000007.log", "000000007.log", "18446744073709551615.log", "00000007.log.log"];
+        for other in ["lock", "7.log", "00000007.damaged", "0000000x.log", UNFINISHED].iter().chain(&foreign)
+        {
             assert_eq!(Segment::parse(other), None, "{other}");
         }
     }

@@ -3,18 +3,25 @@
 //! JSON has no raw line feed, so the end of a line is the end of a record, and behind a damaged one the next is found at
 //! once. Relates to: [`Change`](super::Change), which says what the JSON is. Leaves out: files.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
-/// Appends the line of a record, whose JSON `write` appends.
-pub(crate) fn append<E>(
+use crate::message::RecordError;
+
+/// Appends the line of a record, whose JSON `write` appends. If that fails, nothing is appended.
+pub(crate) fn append(
     out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
+    longest: u32,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), RecordError>,
+) -> Result<(), RecordError> {
     let start = out.len();
     out.extend_from_slice(&[b' '; PREFIX]);
-    if let Err(error) = write(out) {
+    let written = write(out).and_then(|()| {
+        let bytes = out.len() - start;
+        if bytes as u64 > u64::from(longest) { Err(RecordError::TooLong { bytes, longest }) } else { Ok(()) }
+    });
+    if written.is_err() {
         out.truncate(start);
-        return Err(error);
+        return written;
     }
     let checksum = format!("{:08x}", crc32fast::hash(&out[start + PREFIX..]));
     out[start..start + checksum.len()].copy_from_slice(checksum.as_bytes());
@@ -31,37 +38,53 @@ pub(crate) enum Line<'a> {
     Damaged(&'a [u8]),
     /// The end of the file comes before the end of the line.
     Torn(&'a [u8]),
+    /// A part of a line that is longer than any that was written; the last one says how long.
+    Part { text: &'a [u8], of: Option<u64> },
 }
 
 /// The lines of a file.
 pub(crate) struct Lines<R> {
     reader: R,
     line: Vec<u8>,
-    /// Where the next line begins.
-    next: u64,
+    /// How many bytes a line may have.
+    longest: u32,
+    /// Where the line begins.
+    start: u64,
+    /// What was read of it already, because it is too long.
+    before: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) const fn new(reader: R) -> Self {
-        Self { reader, line: Vec::new(), next: 0 }
+    pub(crate) const fn new(reader: R, longest: u32) -> Self {
+        Self { reader, line: Vec::new(), longest, start: 0, before: 0 }
     }
 
-    /// The next line and where it begins; `None` at the end.
+    /// The next line, or part of one that is too long, and where the line begins; `None` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
         if self.line.capacity() > LARGE {
             self.line = Vec::new();
         }
         self.line.clear();
-        let read = self.reader.read_until(b'\n', &mut self.line)?;
-        if read == 0 {
+        // With its line feed.
+        let most = u64::from(self.longest) + 1;
+        let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.line)? as u64;
+        let bytes = self.before + read;
+        if bytes == 0 {
             return Ok(None);
         }
-        let start = self.next;
-        self.next += read as u64;
         let (text, is_ended) = match self.line.strip_suffix(b"\n") {
             Some(text) => (text, true),
             None => (self.line.as_slice(), false),
         };
+        let start = self.start;
+        if read == most && !is_ended {
+            self.before = bytes;
+            return Ok(Some((start, Line::Part { text, of: None })));
+        }
+        self.start += bytes;
+        if std::mem::take(&mut self.before) > 0 {
+            return Ok(Some((start, Line::Part { text, of: Some(bytes - u64::from(is_ended)) })));
+        }
         // A whole record of which only the line feed is missing is as good as any.
         let line = match (is_whole(text), is_ended) {
             (true, _) => Line::Whole(text),
@@ -91,12 +114,17 @@ mod tests {
     use super::*;
 
     fn lines(bytes: &[u8]) -> Vec<String> {
-        let (mut lines, mut found) = (Lines::new(bytes), Vec::new());
+        lines_up_to(100, bytes)
+    }
+
+    fn lines_up_to(longest: u32, bytes: &[u8]) -> Vec<String> {
+        let (mut lines, mut found) = (Lines::new(bytes, longest), Vec::new());
         while let Some((offset, line)) = lines.next().unwrap() {
             found.push(match line {
                 Line::Whole(line) => format!("{offset} {}", str::from_utf8(&line[PREFIX..]).unwrap()),
                 Line::Damaged(bytes) => format!("{offset} damaged {}", bytes.len()),
                 Line::Torn(bytes) => format!("{offset} torn {}", bytes.len()),
+                Line::Part { text, of } => format!("{offset} part {} of {of:?}", text.len()),
             });
         }
         found
@@ -107,9 +135,9 @@ mod tests {
         for json in ["{}", "{\"a\":1}"] {
             let write = |out: &mut Vec<u8>| {
                 out.extend_from_slice(json.as_bytes());
-                Ok::<_, ()>(())
+                Ok(())
             };
-            append(&mut out, write).unwrap();
+            append(&mut out, 16, write).unwrap();
         }
         out
     }
@@ -136,9 +164,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_comes_in_parts() {
+        let two = two();
+        assert_eq!(lines_up_to(16, &two), ["0 {}", "12 {\"a\":1}"], "16 bytes are allowed");
+        assert_eq!(lines_up_to(15, &two), ["0 {}", "12 part 16 of None", "12 part 0 of Some(16)"]);
+        assert_eq!(lines_up_to(15, &two[..two.len() - 1]).len(), 3, "at the end of the file");
+        let long = [&[b'x'; 25][..], b"\n", &two].concat();
+        let found = lines_up_to(16, &long);
+        assert_eq!(found, ["0 part 17 of None", "0 part 8 of Some(25)", "26 {}", "38 {\"a\":1}"]);
+        assert_eq!(lines_up_to(7, &[0; 20]).len(), 3);
+    }
+
+    #[test]
     fn a_record_that_cannot_be_written_leaves_nothing() {
         let mut out = Vec::new();
-        assert_eq!(append(&mut out, |_| Err("no")), Err("no"));
+        assert!(matches!(append(&mut out, 16, |_| Err(RecordError::Payload)), Err(RecordError::Payload)));
+        let eight = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"\"123456\"");
+            Ok(())
+        };
+        let error = append(&mut out, 16, eight).unwrap_err();
+        assert!(matches!(error, RecordError::TooLong { bytes: 17, longest: 16 }), "{error}");
         assert!(out.is_empty());
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Owner<C> {
     /// Files that are not written to any more, in order.
     segments: Vec<Segment>,
     active: Option<Active>,
+    /// An earlier process may have left some of them to the system to write.
+    inherited: bool,
     next_number: u64,
     compaction: Option<Compaction>,
     /// There is something in the files that should not stay there.
@@ -97,6 +99,7 @@ impl<C: Change> Owner<C> {
             sender,
             next_command: None,
             next_number: segments.last().map_or(1, |segment| segment.number + 1),
+            inherited: !segments.is_empty(),
             segments,
             active: None,
             compaction: None,
@@ -171,11 +174,12 @@ impl<C: Change> Owner<C> {
     }
 
     fn load(&mut self, batches: &mpsc::Sender<Vec<C>>) -> Result<LoadReport, StoreError> {
+        self.secure()?;
         let mut report = LoadReport::default();
         let (mut batch, mut bytes_of_batch) = (Vec::new(), 0);
         let active = self.active.as_ref().map(|active| &active.segment);
         for segment in self.segments.iter().chain(active) {
-            let wanted = replay(&self.directory, segment, &mut report, |found| {
+            let wanted = replay(&self.directory, segment, self.options.longest_line, &mut report, |found| {
                 let Found::Change { change, bytes, .. } = found else { return Ok(true) };
                 batch.push(change);
                 bytes_of_batch += bytes;
@@ -196,17 +200,28 @@ impl<C: Change> Owner<C> {
         Ok(report)
     }
 
+    /// Forces to the disk what an earlier process wrote and did not sync, because it was killed: what is loaded
+    /// counts, and nothing that comes later may be durable without it.
+    fn secure(&mut self) -> Result<(), StoreError> {
+        if self.inherited && self.options.fsync != Fsync::Never {
+            for log in self.segments.iter().filter(|segment| segment.kind == Kind::Log) {
+                self.directory.sync_file(&log.name())?;
+            }
+            self.directory.sync()?;
+            self.inherited = false;
+        }
+        Ok(())
+    }
+
     /// Appends changes, and those of others that wait.
     fn apply(&mut self, changes: Vec<C>, done: Answer<()>) {
         let mut buffer = mem::take(&mut self.buffer);
-        let mut answers = vec![done];
-        let mut written = encode(&changes, &mut buffer);
-        drop(changes);
-        while written.is_ok() && buffer.len() < BYTES_AT_ONCE {
+        let longest = self.options.longest_line;
+        let mut callers = vec![(done, encode(changes, longest, &mut buffer))];
+        while buffer.len() < BYTES_AT_ONCE {
             match self.commands.try_recv() {
                 Ok(Command::Apply { changes, done }) => {
-                    answers.push(done);
-                    written = encode(&changes, &mut buffer);
+                    callers.push((done, encode(changes, longest, &mut buffer)));
                 }
                 Ok(other) => {
                     self.next_command = Some(other);
@@ -217,10 +232,11 @@ impl<C: Change> Owner<C> {
         }
         let outcome = match self.lost.take() {
             Some(error) => Err(error),
-            None => written.and_then(|()| self.write(&buffer)),
+            None => self.write(&buffer),
         };
-        for answer in answers {
-            let _ = answer.send(outcome.clone());
+        for (answer, encoded) in callers {
+            // What was not written comes again, and then so does the other error.
+            let _ = answer.send(outcome.clone().and(encoded));
         }
         buffer.clear();
         if buffer.capacity() <= BYTES_AT_ONCE {
@@ -233,6 +249,7 @@ impl<C: Change> Owner<C> {
         if lines.is_empty() {
             return Ok(());
         }
+        self.secure()?;
         let active = match &mut self.active {
             Some(active) => active,
             None => {
@@ -240,8 +257,11 @@ impl<C: Change> Owner<C> {
                 // Also if it fails: a name is used once.
                 self.next_number += 1;
                 let file = self.directory.create(&segment.name())?;
-                if self.options.fsync != Fsync::Never {
-                    self.directory.sync()?;
+                if self.options.fsync != Fsync::Never
+                    && let Err(error) = self.directory.sync()
+                {
+                    self.directory.remove(&segment.name());
+                    return Err(error);
                 }
                 self.active.insert(Active { file, segment, unsynced: None })
             }
@@ -295,7 +315,8 @@ impl<C: Change> Owner<C> {
                 Kind::Log => (logs, files) = (logs + segment.bytes, files + 1),
             }
         }
-        if (self.untidy || files > MOST_LOGS || logs >= snapshot.max(self.options.compact_from))
+        let enough = snapshot.max(self.options.compact_from).max(1);
+        if (self.untidy || files > MOST_LOGS || logs >= enough)
             && let Err(error) = self.start_compaction()
         {
             self.compacted(Err(error));
@@ -303,14 +324,15 @@ impl<C: Change> Owner<C> {
     }
 
     fn start_compaction(&mut self) -> Result<(), StoreError> {
-        // Or a later change could be durable and this one not.
-        self.sync()?;
+        // Or a later change could be durable and this one not. What cannot be synced is written anew here.
+        self.sync_behind();
         self.abandon();
         let stop = Arc::new(AtomicBool::new(false));
         let (directory, sources) = (Arc::clone(&self.directory), self.segments.clone());
+        let longest = self.options.longest_line;
         let (sender, told_to_stop) = (self.sender.clone(), Arc::clone(&stop));
         let body = move || {
-            let result = compact::<C>(&directory, &sources, &told_to_stop);
+            let result = compact::<C>(&directory, &sources, longest, &told_to_stop);
             // The lock goes with the owner, who waits for this thread; nobody else has the directory then.
             drop(directory);
             let _ = sender.send(Command::Compacted(result));
@@ -324,9 +346,10 @@ impl<C: Change> Owner<C> {
 
     fn compacted(&mut self, result: Result<Option<Segment>, StoreError>) {
         let sources = self.compaction.take().map(|compaction| compaction.sources).unwrap_or_default();
-        let outcome = result.and_then(|snapshot| match snapshot {
-            Some(snapshot) => self.directory.publish(&snapshot).map(|()| self.replace(&sources, snapshot)),
-            None => Ok(()),
+        let outcome = result.map(|snapshot| {
+            if let Some(snapshot) = snapshot {
+                self.replace(&sources, snapshot);
+            }
         });
         if let Err(error) = &outcome {
             tracing::error!(%error, what = C::NAME, "the log cannot be compacted, it is tried again later");
@@ -366,12 +389,20 @@ impl<C: Change> Owner<C> {
     }
 }
 
-fn encode<C: Change>(changes: &[C], out: &mut Vec<u8>) -> Result<(), StoreError> {
+/// Appends the lines of changes. The error is that of the last one that has none, whatever one tries.
+fn encode<C: Change>(changes: Vec<C>, longest: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
+    let mut encoded = Ok(());
     for change in changes {
-        let appended = line::append(out, |out| change.write(out));
-        appended.map_err(|error| StoreError::new(format!("cannot write down {}", change.name()), error))?;
+        let Err(error) = line::append(out, longest, |out| change.write(out)) else { continue };
+        let error = StoreError::new(format!("cannot write down {}", change.name()), error).permanent();
+        tracing::error!(%error, what = C::NAME, "a change is left out");
+        encoded = Err(error);
+        if let Some(instead) = change.instead() {
+            // If there is no line for that either, the one error says so.
+            let _ = line::append(out, longest, |out| instead.write(out));
+        }
     }
-    Ok(())
+    encoded
 }
 
 /// The error of a store that is closed.

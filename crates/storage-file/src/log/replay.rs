@@ -34,7 +34,7 @@ pub struct Damage {
     /// Where in it the line begins.
     pub offset: u64,
     /// How long it is.
-    pub bytes: usize,
+    pub bytes: u64,
     /// What is wrong with it.
     pub kind: DamageKind,
 }
@@ -43,13 +43,17 @@ pub struct Damage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageKind {
-    /// The file ends in the middle of it: the change was being written when the process or the system ended. Its batch
-    /// was not reported as applied.
+    /// The file ends in the middle of it: the change was being written when the process or the system ended. After the
+    /// end of a process its batch was not reported as applied; after a power cut it may have been, unless the policy is
+    /// [`Fsync::EachBatch`](crate::Fsync::EachBatch).
     Torn,
     /// The checksum is wrong: the file was changed by the medium or by hand.
     Checksum,
     /// The checksum is right and the record is none of ours; the text says why.
     Unreadable(String),
+    /// It is longer than [`FileStoreOptions::longest_line`](crate::FileStoreOptions::longest_line): line feeds were
+    /// lost, or the option was larger when it was written.
+    TooLong,
 }
 
 impl LoadReport {
@@ -76,23 +80,24 @@ impl LoadReport {
 pub(crate) enum Found<'a, C> {
     /// A change, with the place of its line, line feed not counted.
     Change { change: C, offset: u64, bytes: usize },
-    /// A line that cannot be used, as it is.
-    Damaged(&'a [u8]),
+    /// A line that cannot be used, as it is, or a part of one that does not fit into memory.
+    Damaged { text: &'a [u8], is_end: bool },
 }
 
 /// Reads a segment from its beginning and gives `found` what is in it, until that says no.
 pub(crate) fn replay<C: Change>(
     directory: &Directory,
     segment: &Segment,
+    longest: u32,
     report: &mut LoadReport,
     mut found: impl FnMut(Found<'_, C>) -> Result<bool, StoreError>,
 ) -> Result<bool, StoreError> {
     let name = segment.name();
     let failed = |error| directory.error("read", &name, error);
     let file = File::open(directory.file(&name)).map_err(failed)?;
-    let mut lines = Lines::new(BufReader::with_capacity(BUFFER, file));
+    let mut lines = Lines::new(BufReader::with_capacity(BUFFER, file), longest);
     while let Some((offset, line)) = lines.next().map_err(failed)? {
-        let (bytes, kind) = match line {
+        let (text, damage) = match line {
             Line::Whole(line) => match C::read(&line[PREFIX..]) {
                 Ok(change) => {
                     report.changes += 1;
@@ -101,13 +106,17 @@ pub(crate) fn replay<C: Change>(
                     }
                     continue;
                 }
-                Err(error) => (line, DamageKind::Unreadable(error.to_string())),
+                Err(error) => (line, Some((line.len() as u64, DamageKind::Unreadable(error.to_string())))),
             },
-            Line::Damaged(bytes) => (bytes, DamageKind::Checksum),
-            Line::Torn(bytes) => (bytes, DamageKind::Torn),
+            Line::Damaged(text) => (text, Some((text.len() as u64, DamageKind::Checksum))),
+            Line::Torn(text) => (text, Some((text.len() as u64, DamageKind::Torn))),
+            Line::Part { text, of } => (text, of.map(|bytes| (bytes, DamageKind::TooLong))),
         };
-        report.add(Damage { file: directory.file(&name), offset, bytes: bytes.len(), kind });
-        if !found(Found::Damaged(bytes))? {
+        let is_end = damage.is_some();
+        if let Some((bytes, kind)) = damage {
+            report.add(Damage { file: directory.file(&name), offset, bytes, kind });
+        }
+        if !found(Found::Damaged { text, is_end })? {
             return Ok(false);
         }
     }

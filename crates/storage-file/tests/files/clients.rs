@@ -436,9 +436,23 @@ async fn a_store_of_another_kind_is_not_taken_for_ones_own() {
     let error = FileOutbox::open(scratch.path()).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     drop(store);
-    let store = FileOutbox::open(scratch.path()).unwrap();
-    assert_eq!(Kept::load(&store).await, []);
-    assert!(matches!(store.load_report().unwrap().damages[0].kind, DamageKind::Unreadable(_)));
+    let error = FileOutbox::open(scratch.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("is a store of another kind (session, not outbox): choose another directory"),
+        "{error}"
+    );
+    let store = FileSessionStore::open(scratch.path()).unwrap();
+    assert_eq!(Kept::load(&store).await, [sent(7, "x")]);
+    drop(store);
+    // A directory that does not say what it is.
+    for nothing in ["", "\0\0\0\0"] {
+        scratch.write("lock", nothing.as_bytes());
+        drop(FileSessionStore::open(scratch.path()).unwrap());
+        assert_eq!(String::from_utf8(scratch.read("lock")).unwrap(), "session\n");
+    }
+    scratch.write("lock", &[b'x'; 1_000]);
+    let error = FileSessionStore::open(scratch.path()).unwrap_err();
+    assert!(matches!(&error, OpenError::OtherKind { kind, .. } if *kind == "x".repeat(64)), "{error}");
 }
 
 #[tokio::test]
@@ -451,4 +465,26 @@ async fn an_outbox_that_was_closed_goes_on() {
     drop(store);
     let store = FileOutbox::open(scratch.path()).unwrap();
     assert_eq!(Kept::load(&store).await, [append(1, "a"), append(2, "b")]);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_written_is_reported_and_the_rest_is_kept() {
+    let long = "x".repeat(2_000);
+    let scratch = Scratch::new();
+    let store = quick().longest_line(1_000).open_outbox(scratch.path()).unwrap();
+    let error =
+        OutboxStore::apply(&store, vec![append(1, "a"), append(2, &long), append(3, "c")]).await.unwrap_err();
+    assert!(
+        error.is_permanent() && error.to_string().starts_with("cannot write down message 2 to "),
+        "{error}"
+    );
+    assert_eq!(Kept::load(&store).await, [append(1, "a"), append(3, "c")]);
+
+    let scratch = Scratch::new();
+    let store = quick().longest_line(1_000).open_session(scratch.path()).unwrap();
+    let error =
+        SessionStore::apply(&store, vec![sent(1, "a"), sent(2, &long), sent(3, "c")]).await.unwrap_err();
+    assert!(error.is_permanent(), "{error}");
+    let kept = [sent(1, "a"), SessionChange::Completed(id(2)), sent(3, "c")];
+    assert_eq!(Kept::load(&store).await, kept);
 }

@@ -1,6 +1,7 @@
 //! What a store keeps, and what its files look like.
 
 use std::fs;
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use gantline_protocol::Message;
@@ -56,13 +57,15 @@ async fn what_is_no_directory_cannot_be_opened() {
 async fn files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new();
+    drop(FileStore::open(scratch.path()).unwrap());
+    scratch.write("00000001.log", b"damaged\n");
     let store = FileStore::open(scratch.path()).unwrap();
     store.apply(vec![set("a", "1")]).await.unwrap();
     store.compact().await.unwrap();
     store.apply(vec![set("a", "2")]).await.unwrap();
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(scratch.path().to_owned()), 0o700);
-    for file in ["lock", "00000001.snapshot", "00000002.log"] {
+    for file in ["lock", "00000002.damaged", "00000002.snapshot", "00000003.log"] {
         assert_eq!(mode(scratch.path().join(file)), 0o600, "{file}");
     }
 }
@@ -245,4 +248,112 @@ async fn a_store_whose_directory_is_gone_says_so_and_goes_on_when_it_is_back() {
     store.compact().await.unwrap();
     drop(store);
     assert_eq!(text(&FileStore::open(scratch.path()).unwrap()).await, "a=3");
+}
+
+#[tokio::test]
+async fn a_file_without_line_feeds_does_not_eat_memory_and_is_set_aside() {
+    let scratch = Scratch::new();
+    let options = FileStoreOptions::default().longest_line(1_000);
+    let store = options.clone().open(scratch.path()).unwrap();
+    store.apply(vec![set("a", "1")]).await.unwrap();
+    drop(store);
+    let damaged = vec![b'x'; 1_000_000];
+    scratch.write("00000002.log", &[&damaged[..], b"\n", &scratch.read("00000001.log")].concat());
+    scratch.write("00000003.log", &damaged);
+    let store = options.open(scratch.path()).unwrap();
+    assert_eq!(text(&store).await, "a=1");
+    let report = store.load_report().unwrap();
+    assert_eq!((report.changes, report.damaged), (2, 2));
+    for damage in &report.damages {
+        assert_eq!((&damage.kind, damage.offset, damage.bytes), (&DamageKind::TooLong, 0, 1_000_000));
+    }
+    store.compact().await.unwrap();
+    assert_eq!(scratch.files(), ["00000003.damaged", "00000003.snapshot"]);
+    assert_eq!(scratch.read("00000003.damaged"), [&damaged[..], b"\n", &damaged, b"\n"].concat());
+    assert_eq!((text(&store).await.as_str(), store.load_report().unwrap().damaged), ("a=1", 0));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_is_reported_and_the_rest_of_its_batch_is_kept() {
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().longest_line(1_000).open(scratch.path()).unwrap();
+    store.apply(vec![set("long", "old"), set("wrong", "old"), set("empty", "old")]).await.unwrap();
+    let wrong = Message::new("wrong", "x").unwrap().content_type("\0");
+    for (poison, complaint) in [
+        (
+            set("long", &"x".repeat(2_000)),
+            "cannot write down long: it takes a line of 2038 bytes, and 1000 are",
+        ),
+        (
+            RetainedMessage { message: wrong, expires: None }.into(),
+            "cannot write down wrong: the message cannot",
+        ),
+        (set("empty", ""), "cannot write down empty: a retained message needs a payload"),
+    ] {
+        let error = store.apply(vec![set("a", "1"), poison, set("b", "2")]).await.unwrap_err();
+        assert!(error.is_permanent() && error.to_string().starts_with(complaint), "{error}");
+    }
+    // The values that they were to replace do not come back.
+    assert_eq!(text(&store).await, "a=1 b=2");
+    assert_eq!(store.load_report().unwrap().damaged, 0);
+    store.apply(vec![set("long", "new")]).await.unwrap();
+    assert_eq!(text(&store).await, "a=1 b=2 long=new");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_is_no_error_of_others() {
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().longest_line(1_000).open(scratch.path()).unwrap();
+    let outcomes = tokio::join!(
+        store.apply(vec![set("a", "1")]),
+        store.apply(vec![set("long", &"x".repeat(2_000))]),
+        store.apply(vec![set("b", "2")]),
+    );
+    assert!(outcomes.0.is_ok() && outcomes.1.is_err() && outcomes.2.is_ok(), "{outcomes:?}");
+    assert_eq!(text(&store).await, "a=1 b=2");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_empty_store_is_not_compacted_again_and_again() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().compact_from(0).open(scratch.path()).unwrap();
+    store.compact().await.unwrap();
+    let file = || fs::metadata(scratch.path().join("00000000.snapshot")).unwrap();
+    let before = (file().ino(), file().mtime_nsec());
+    for _ in 0..50 {
+        assert_eq!(text(&store).await, "");
+    }
+    assert_eq!((file().ino(), file().mtime_nsec()), before);
+}
+
+#[tokio::test]
+async fn files_with_names_that_no_store_gives_are_left_alone() {
+    let scratch = Scratch::new();
+    let store = FileStore::open(scratch.path()).unwrap();
+    store.apply(vec![set("a", "1")]).await.unwrap();
+    drop(store);
+    let foreign =
+        ["+0000009.log", "000000008.snapshot", "18446744073709551615.log", "9999999999999999999.snapshot"];
+    foreign.iter().for_each(|name| scratch.write(name, b"x"));
+    let store = FileStore::open(scratch.path()).unwrap();
+    assert_eq!((text(&store).await.as_str(), store.load_report().unwrap().damaged), ("a=1", 0));
+    store.apply(vec![set("b", "2")]).await.unwrap();
+    store.compact().await.unwrap();
+    foreign.iter().for_each(|name| assert_eq!(scratch.read(name), b"x"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_dropped_writes_what_it_was_told_and_gives_the_directory_free() {
+    let scratch = Scratch::new();
+    let store = FileStoreOptions::default().fsync(Fsync::EachBatch).open(scratch.path()).unwrap();
+    for number in 0..200 {
+        let mut call = std::pin::pin!(store.apply(vec![set(&format!("{number:03}"), "x")]));
+        // Told, and nobody waits for it.
+        let _ = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    }
+    drop(store);
+    let store = FileStore::open(scratch.path()).unwrap();
+    assert_eq!(store.messages().await.unwrap().len(), 200);
 }

@@ -28,11 +28,7 @@ impl Scratch {
 
     /// The names of the files, in order, without the lock.
     pub(crate) fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name != "lock").collect();
-        names.sort();
-        names
+        files(&self.0)
     }
 
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
@@ -48,6 +44,15 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The names of the files in a directory, in order, without the lock.
+pub(crate) fn files(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name != "lock").collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn set(topic: &str, payload: &str) -> RetainedChange {
