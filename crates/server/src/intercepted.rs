@@ -6,6 +6,7 @@
 //! Leaves out: connections without hooks, which have none of this.
 
 mod delivering;
+mod inspecting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,17 +14,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use gantline_protocol::packet::SubscribeFilter;
-use gantline_protocol::{
-    FixedHeader, Message, Moment, Outbound, PacketType, QoS, ReasonCode, Receipt, TopicFilter,
-};
+use gantline_protocol::{Message, Moment, Outbound, PacketType, QoS, ReasonCode, Receipt, TopicFilter};
 
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
-use crate::broker::slot::{ClientSlot, Order};
+use crate::broker::slot::ClientSlot;
 use crate::exchange::{End, Exchange};
 use crate::hooks::{
-    Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Ruling, Sender,
-    Undecided, UnsubscribeAttempt, Waiting, ask, guarded, refusal, tell, wait,
+    Asked, ClientContext, Hooks, Outcome, Permission, Permits, Ruling, Sender, Undecided, UnsubscribeAttempt,
+    Waiting, ask, guarded, refusal, wait,
 };
 use crate::publishing::Publishing;
 use crate::subscribing::{Subscribing, Unsubscribing};
@@ -109,37 +108,6 @@ impl Interception {
     pub(crate) fn reauthorize(&mut self) {
         self.permits.renew();
         self.reauthorize = true;
-    }
-
-    /// Shows packets to the inspector.
-    pub(crate) fn inspect(&self, direction: PacketDirection, bytes: &[u8]) -> bool {
-        let Some(inspect) = &self.hooks.inspect else { return true };
-        tell(|| inspect(&PacketView { client: &self.client, direction, bytes }))
-    }
-
-    /// Shows CONNECT and what answers it. If the inspector panics, the connection ends as soon as it has begun.
-    pub(crate) fn inspect_handshake(&self, broker: &Broker, connect: &[u8], answer: &[u8]) {
-        if !(self.inspect(PacketDirection::In, connect) && self.inspect_all(answer)) {
-            // We hold the session, so nobody sleeps on this mailbox.
-            drop(self.slot.mailbox.push_control(Order::Kick(broker.hook_panicked(&self.client))));
-        }
-    }
-
-    /// Shows what is to be sent; whether the inspector did not panic.
-    pub(crate) fn inspect_all(&self, mut packets: &[u8]) -> bool {
-        while let Ok(Some(header)) = FixedHeader::parse(packets) {
-            let (packet, rest) = packets.split_at(header.frame_len().min(packets.len()));
-            if !self.inspect(PacketDirection::Out, packet) {
-                return false;
-            }
-            packets = rest;
-        }
-        true
-    }
-
-    /// Whether packets are to be shown.
-    pub(crate) fn inspects(&self) -> bool {
-        self.hooks.inspect.is_some()
     }
 
     /// Asks about a message of the client. `None`: go on as if there were no hook.
@@ -459,26 +427,6 @@ impl Exchange {
             self.unsubscribe_from(filter);
         }
         denied
-    }
-
-    /// Whether packets are to be shown.
-    pub(crate) fn inspects(&self) -> bool {
-        self.interception.as_ref().is_some_and(|interception| interception.inspects())
-    }
-
-    /// Shows a packet of the client.
-    ///
-    /// # Errors
-    ///
-    /// The inspector panicked, and with that the connection is over.
-    #[cold]
-    pub(crate) fn inspect(&self, bytes: &[u8]) -> Result<(), End> {
-        match &self.interception {
-            Some(interception) if !interception.inspect(PacketDirection::In, bytes) => {
-                Err(interception.panicked(&self.broker))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Whether nothing more is read, because a hook makes up its mind.
