@@ -154,7 +154,8 @@ impl RunningServer {
 
     /// Puts a message into the queue of one client, connected or away, whatever it has subscribed to. Waits for nobody;
     /// at the bounds of the queue the [policy](crate::ServerOptions::overflow) applies. Returns whether there is such a
-    /// session that takes it: one that is away takes no QoS 0.
+    /// session that takes it: one that is away takes no QoS 0. Where a subscription of the client is
+    /// [denied](Self::reauthorize) while it waits, a message that matches no other is withdrawn.
     ///
     /// # Errors
     ///
@@ -182,11 +183,17 @@ impl RunningServer {
 
     /// Asks the [authorisation](crate::Server::authorize) anew about everything that a client may do: what it was permitted
     /// to publish is forgotten, and each of its subscriptions is asked about, in its own task. Those that are denied end, and
-    /// what waits for them is not sent. A client that is away is asked about when it comes back in any case. Returns whether
-    /// there was a connection.
+    /// of what waits, nothing with QoS 1 or 2 is sent that matches none of the others; the members that are left of a share
+    /// group get what came by it. A client that is away is asked about when it comes back in any case. Returns whether there
+    /// was a connection.
     pub fn reauthorize(&self, client_id: &str) -> bool {
         let Some(slot) = self.slot(client_id) else { return false };
-        if !slot.profile().connected {
+        let is_lent = slot.with_state(|state| {
+            // For a connection that is being made, and has asked already.
+            state.reauthorized = state.reauthorized.wrapping_add(1);
+            state.session.is_none()
+        });
+        if !is_lent {
             return false;
         }
         if let Some(waker) = slot.mailbox.push_control(Order::Reauthorize) {
@@ -242,14 +249,7 @@ impl RunningServer {
 
     /// Ends a subscription on behalf of a client. Returns whether there was one.
     pub fn unsubscribe_client(&self, client_id: &str, filter: &TopicFilter) -> bool {
-        let unsubscribe = |slot: &Arc<ClientSlot>| {
-            let removed = self.core.broker.unsubscribe(slot, filter);
-            if removed {
-                let (client_id, filter) = (slot.id().clone(), filter.clone());
-                self.core.broker.events.announce(|| ServerEvent::Unsubscribed { client_id, filter });
-            }
-            removed
-        };
+        let unsubscribe = |slot: &Arc<ClientSlot>| self.core.broker.end_subscription(slot, filter);
         self.with_session(client_id, unsubscribe).unwrap_or(false)
     }
 

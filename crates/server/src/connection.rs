@@ -100,6 +100,10 @@ impl Connection {
             end => tracing::debug!(name: "client.disconnected", %client, %peer, ?end, "disconnected"),
         }
         let speaks = exchange.end(end, framed.out());
+        if speaks {
+            // An inspector that panics now can end nothing more.
+            let _ = inspect(&mut exchange, &mut framed);
+        }
         // Who says goodbye, or only that it sends no more, has still asked for what it sent before: the CONNACK of its
         // CONNECT for one. Where the network has failed, this fails at once.
         if speaks || framed.has_last_words() {
@@ -143,7 +147,9 @@ impl Connection {
     /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
     fn turn(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
         let hooked = self.exchange.interception.is_some();
-        let waiting = self.framed.pending_out();
+        if hooked {
+            self.begin_inspecting();
+        }
         // What waited for a hook comes before what is read.
         let resumed = if hooked { self.exchange.resume(now, cx, self.framed.out()) } else { Ok(false) };
         let read = if resumed.is_ok() { self.read(now, cx) } else { Ok(false) };
@@ -155,7 +161,7 @@ impl Connection {
         busy |= self.take(now, cx)?;
         busy |= has_room && self.replay(now);
         if hooked {
-            self.inspect(waiting)?;
+            self.inspect()?;
         }
         busy |= self.write(now, cx)?;
         Ok(busy)
@@ -288,7 +294,7 @@ impl Connection {
         taken.control = orders;
         TAKEN.set(taken);
         obeyed?;
-        if asleep && self.stopping && self.framed.pending_out() == 0 {
+        if asleep && self.stopping && self.framed.pending_out() == 0 && !self.exchange.waits_for_a_hook() {
             return Err(End::Stopped);
         }
         Ok(!asleep)
@@ -336,17 +342,18 @@ impl Connection {
         Ok(delivered)
     }
 
-    /// Shows the inspector what is in the output behind what already waited there.
+    /// What waits in the output by now was shown to the inspector.
     #[cold]
-    fn inspect(&mut self, waiting: usize) -> Result<(), End> {
-        let Some(interception) = &self.exchange.interception else { return Ok(()) };
-        if !interception.inspects() {
-            return Ok(());
+    fn begin_inspecting(&mut self) {
+        if let Some(interception) = &mut self.exchange.interception {
+            interception.shown = self.framed.pending_out();
         }
-        let added = self.framed.pending_out().saturating_sub(waiting);
-        let out = self.framed.out();
-        let shown = interception.inspect_all(&out[out.len().saturating_sub(added)..]);
-        if shown { Ok(()) } else { Err(interception.panicked(&self.exchange.broker)) }
+    }
+
+    /// Shows the inspector what has come into the output.
+    #[cold]
+    fn inspect(&mut self) -> Result<(), End> {
+        inspect(&mut self.exchange, &mut self.framed)
     }
 
     /// Sends retained messages in turn with what comes from the mailbox: a page whenever the output is written, and the
@@ -381,6 +388,18 @@ impl Connection {
         // Reading, the mailbox and a replay may have waited for this.
         Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
     }
+}
+
+/// Shows the inspector, if there is one, what has come into the output since it was shown something last.
+fn inspect(exchange: &mut Exchange, framed: &mut Framed) -> Result<(), End> {
+    let Some(interception) = exchange.interception.as_mut().filter(|it| it.inspects()) else {
+        return Ok(());
+    };
+    let before = std::mem::replace(&mut interception.shown, framed.pending_out());
+    let added = interception.shown.saturating_sub(before);
+    let out = framed.out();
+    let shown = interception.inspect_all(&out[out.len().saturating_sub(added)..]);
+    if shown { Ok(()) } else { Err(interception.panicked(&exchange.broker)) }
 }
 
 /// Reads once and handles what is whole, as long as `more` says so. Returns why the connection ends, if it does.

@@ -300,6 +300,7 @@ impl Exchange {
         out: &mut impl Output,
     ) -> Result<(), End> {
         if self.interception.as_ref().is_some_and(|interception| interception.sees_deliveries()) {
+            debug_assert!(taken.finished == 0, "every message is made for a receiver that works on it");
             let late = taken.late.drain(..).filter_map(|late| match late {
                 Late::Message(message) => Some(message),
                 Late::Finished(..) => None,

@@ -29,7 +29,7 @@ use crate::broker::sessions::Terms;
 use crate::claim::{SessionLease, claim};
 use crate::connection::{Connection, farewell};
 use crate::events::{DropCause, ServerEvent};
-use crate::hooks::{ClientContext, PacketDirection};
+use crate::hooks::ClientContext;
 use crate::intercepted::Interception;
 use crate::rate::Rates;
 use crate::review::{Reviewed, review};
@@ -212,8 +212,7 @@ async fn shake_hands(
         let interception = Interception::new(broker, client, slot);
         if let Some(frame) = frame {
             framed.copy_payloads();
-            interception.inspect(PacketDirection::In, &frame);
-            interception.inspect_all(framed.out());
+            interception.inspect_handshake(broker, &frame, framed.out());
         }
         interception
     });
@@ -251,13 +250,11 @@ fn begin(
     let slot = Arc::clone(lease.slot());
     let (peer, out) = (Arc::clone(framed.info()), framed.out());
     let version = terms.limits.version;
+    reviewed.apply(broker, &mut lease, now);
     connack.session_present = lease.begin(terms, now);
     slot.record.begin_connection(Arc::clone(&peer), version, now);
     // As before, but for the session.
     connack.encode(version, out).map_err(|_| Refused::Left)?;
-    if connack.session_present {
-        reviewed.apply(broker, &mut lease);
-    }
     let mut machine = ServerConnection::new(terms.limits.clone(), lease, now);
     if let Some(method) = connack.properties.authentication_method {
         machine.set_authentication_method(method);

@@ -6,6 +6,7 @@
 //! Leaves out: connections without hooks, which have none of this.
 
 mod delivering;
+mod inspecting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,17 +14,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use gantline_protocol::packet::SubscribeFilter;
-use gantline_protocol::{
-    FixedHeader, Message, Moment, Outbound, PacketType, QoS, ReasonCode, Receipt, TopicFilter,
-};
+use gantline_protocol::{Message, Moment, Outbound, PacketType, QoS, ReasonCode, Receipt, TopicFilter};
 
 use crate::broker::Broker;
 use crate::broker::publication::Publication;
 use crate::broker::slot::ClientSlot;
 use crate::exchange::{End, Exchange};
 use crate::hooks::{
-    Asked, ClientContext, Hooks, Outcome, PacketDirection, PacketView, Permission, Permits, Ruling, Sender,
-    Undecided, UnsubscribeAttempt, Waiting, ask, guarded, refusal, tell, wait,
+    Asked, ClientContext, Hooks, Outcome, Permission, Permits, Ruling, Sender, Undecided, UnsubscribeAttempt,
+    Waiting, ask, guarded, refusal, wait,
 };
 use crate::publishing::Publishing;
 use crate::subscribing::{Subscribing, Unsubscribing};
@@ -43,6 +42,8 @@ pub(crate) struct Interception {
     delivering: Option<Waiting<Outcome<Message>>>,
     /// What the client may do has changed: ask again as soon as nothing is paused.
     reauthorize: bool,
+    /// How much of the output the inspector has seen, in bytes.
+    pub(crate) shown: usize,
 }
 
 /// What goes on when a hook has decided.
@@ -84,6 +85,7 @@ impl Interception {
             outgoing: VecDeque::new(),
             delivering: None,
             reauthorize: false,
+            shown: 0,
         })
     }
 
@@ -106,29 +108,6 @@ impl Interception {
     pub(crate) fn reauthorize(&mut self) {
         self.permits.renew();
         self.reauthorize = true;
-    }
-
-    /// Shows packets to the inspector.
-    pub(crate) fn inspect(&self, direction: PacketDirection, bytes: &[u8]) -> bool {
-        let Some(inspect) = &self.hooks.inspect else { return true };
-        tell(|| inspect(&PacketView { client: &self.client, direction, bytes }))
-    }
-
-    /// Shows what is to be sent; whether the inspector did not panic.
-    pub(crate) fn inspect_all(&self, mut packets: &[u8]) -> bool {
-        while let Ok(Some(header)) = FixedHeader::parse(packets) {
-            let (packet, rest) = packets.split_at(header.frame_len().min(packets.len()));
-            if !self.inspect(PacketDirection::Out, packet) {
-                return false;
-            }
-            packets = rest;
-        }
-        true
-    }
-
-    /// Whether packets are to be shown.
-    pub(crate) fn inspects(&self) -> bool {
-        self.hooks.inspect.is_some()
     }
 
     /// Asks about a message of the client. `None`: go on as if there were no hook.
@@ -352,8 +331,7 @@ impl Exchange {
             if !std::mem::take(&mut interception.reauthorize) {
                 return Ok(false);
             }
-            let filters = self.slot.with_state(|state| state.subscriptions.keys().cloned().collect());
-            self.reauthorize_all(filters, false, cx.waker())?;
+            self.reauthorize_all(self.slot.filters(), false, now, cx.waker())?;
             return Ok(true);
         };
         match paused {
@@ -368,6 +346,9 @@ impl Exchange {
                 let publishing = &mut self.publishing;
                 let reason =
                     interception.carry_out(&self.broker, publishing, &mut publication, outcome, now)?;
+                // The packet was counted when it came, and another may never come to count these with it.
+                let routed = std::mem::take(&mut publishing.routed);
+                self.broker.counters.flows().routed.add(routed.into());
                 self.acknowledge(receipt, reason, out);
             }
             Paused::Subscribe { mut waiting, wanted, mut subscribing } => {
@@ -399,7 +380,7 @@ impl Exchange {
                 };
                 let permission = interception.decided(&self.broker, decided, || Permission::Deny)?;
                 let denied = denied | self.withdraw_unless(permission, &filter);
-                self.reauthorize_all(rest, denied, cx.waker())?;
+                self.reauthorize_all(rest, denied, now, cx.waker())?;
             }
         }
         // Nothing could come from the client meanwhile.
@@ -413,6 +394,7 @@ impl Exchange {
         &mut self,
         mut filters: Vec<TopicFilter>,
         mut denied: bool,
+        now: Moment,
         waker: &Waker,
     ) -> Result<(), End> {
         while let Some(filter) = filters.pop() {
@@ -431,7 +413,8 @@ impl Exchange {
             }
         }
         if denied {
-            self.broker.withdraw_queued(&self.slot);
+            self.withdraw_taken(now);
+            self.broker.withdraw_queued(&self.slot, now);
         }
         Ok(())
     }
@@ -446,29 +429,14 @@ impl Exchange {
         denied
     }
 
-    /// Whether packets are to be shown.
-    pub(crate) fn inspects(&self) -> bool {
-        self.interception.as_ref().is_some_and(|interception| interception.inspects())
-    }
-
-    /// Shows a packet of the client.
-    ///
-    /// # Errors
-    ///
-    /// The inspector panicked, and with that the connection is over.
-    #[cold]
-    pub(crate) fn inspect(&self, bytes: &[u8]) -> Result<(), End> {
-        match &self.interception {
-            Some(interception) if !interception.inspect(PacketDirection::In, bytes) => {
-                Err(interception.panicked(&self.broker))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether nothing more is read, because a hook makes up its mind.
     pub(crate) fn is_paused(&self) -> bool {
         self.interception.as_ref().is_some_and(|interception| interception.is_paused())
+    }
+
+    /// Whether something is under way that a hook makes up its mind about.
+    pub(crate) fn waits_for_a_hook(&self) -> bool {
+        self.is_paused() || self.is_delivering()
     }
 
     /// Whether nothing more is taken from the mailbox, because messages wait for a hook.

@@ -98,9 +98,6 @@ impl LocalSubscription {
                 let frame = &message.frame;
                 return Poll::Ready(Some(frame.to_message(message.qos, message.retain, remaining, &[])));
             }
-            if self.ended {
-                return Poll::Ready(None);
-            }
             if self.replay(now) {
                 if self.ready.is_empty() && self.replay.is_some() {
                     // Much was looked at and nothing found: others shall have their turn too.
@@ -110,7 +107,7 @@ impl LocalSubscription {
                 continue;
             }
             if self.take(cx, now) {
-                return Poll::Pending;
+                return if self.ended { Poll::Ready(None) } else { Poll::Pending };
             }
         }
     }

@@ -106,7 +106,8 @@ impl ServerOptions {
 
     /// How many retained messages there may be. A message for one topic more is refused with 0x97 and goes to nobody;
     /// where that cannot be told (QoS 0, 3.x) it is dropped and counted. Topics that have one may always be changed and
-    /// cleared. What a [store](crate::Server::retained_store) has is loaded even if it is more. Default 10,000,000.
+    /// cleared. What a [store](crate::Server::retained_store) has is loaded even if it is more. Those that the server
+    /// [publishes itself](Self::sys_interval), some sixty, count too, but are never refused. Default 10,000,000.
     #[must_use]
     pub const fn max_retained_messages(mut self, messages: usize) -> Self {
         self.max_retained_messages = messages;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::Waker;
 
-use gantline_protocol::TopicFilter;
+use gantline_protocol::{Moment, TopicFilter};
 
 use crate::broker::Broker;
 use crate::broker::sessions::is_wanted;
@@ -22,6 +22,8 @@ pub(crate) struct Reviewed {
     denied: Vec<TopicFilter>,
     /// Whether there was something to ask.
     asked: bool,
+    /// How often all this was to be asked anew when it began to be asked.
+    reauthorized: u32,
 }
 
 /// Asks about the subscriptions of a session. Who is not let know is denied.
@@ -33,9 +35,9 @@ pub(crate) async fn review(broker: &Broker, client: &Arc<ClientContext>) -> Revi
     }
     reviewed.asked = true;
     let Some(slot) = broker.clients.get(client.client_id().as_str()) else { return reviewed };
-    let filters: Vec<TopicFilter> = slot.with_state(|state| state.subscriptions.keys().cloned().collect());
-    drop(slot);
-    for filter in filters {
+    // Before anything is asked.
+    reviewed.reauthorized = slot.with_state(|state| state.reauthorized);
+    for filter in slot.filters() {
         let asked =
             ask(Waker::noop(), broker.options.hook_timeout, || hooks.permits_subscription(client, &filter));
         let decided = match asked {
@@ -60,25 +62,26 @@ pub(crate) async fn review(broker: &Broker, client: &Arc<ClientContext>) -> Revi
 
 impl Reviewed {
     /// Ends the subscriptions that were denied, and forgets what waits for them or was in flight. What has been subscribed
-    /// to meanwhile is asked about by the connection.
-    pub(crate) fn apply(self, broker: &Broker, lease: &mut SessionLease) {
+    /// to meanwhile, and everything if permissions have changed meanwhile, is asked about by the connection. Before the
+    /// connection begins, so that nothing more comes for what was denied.
+    pub(crate) fn apply(self, broker: &Broker, lease: &mut SessionLease, now: Moment) {
         if !self.asked {
             return;
         }
         let slot = Arc::clone(lease.slot());
         for filter in &self.denied {
             tracing::info!(name: "subscription.withdrawn", client = %slot.id(), %filter, "its subscription is no longer permitted");
-            broker.unsubscribe(&slot, filter);
+            broker.end_subscription(&slot, filter);
             lease.session_mut().stop_replay(filter);
         }
-        let filters: Vec<TopicFilter> =
-            slot.with_state(|state| state.subscriptions.keys().cloned().collect());
+        let filters = slot.filters();
         if !self.denied.is_empty() {
-            broker.withdraw_queued(&slot);
-            let withdrawn = lease.session_mut().flows.withdraw(|message| is_wanted(&filters, message));
-            broker.counters.intercepted.add(withdrawn.len() as u64);
+            broker.withdraw_queued(&slot, now);
+            let sent = lease.session_mut().flows.withdraw(|message| is_wanted(&filters, message));
+            broker.withdraw_sent(&sent, now);
         }
-        if filters.iter().any(|filter| !self.permitted.contains(filter)) {
+        let is_outdated = slot.with_state(|state| state.reauthorized) != self.reauthorized;
+        if is_outdated || filters.iter().any(|filter| !self.permitted.contains(filter)) {
             // We hold the session, so nobody sleeps on this mailbox.
             drop(slot.mailbox.push_control(Order::Reauthorize));
         }

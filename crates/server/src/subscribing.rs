@@ -170,13 +170,7 @@ impl Exchange {
 
     /// Ends a subscription of the client; returns whether there was one.
     pub(crate) fn unsubscribe_from(&mut self, filter: &TopicFilter) -> bool {
-        let removed = self.broker.unsubscribe(&self.slot, filter);
-        if removed {
-            self.broker.events.announce(|| ServerEvent::Unsubscribed {
-                client_id: self.slot.id().clone(),
-                filter: filter.clone(),
-            });
-        }
+        let removed = self.broker.end_subscription(&self.slot, filter);
         self.machine.session_mut().session_mut().stop_replay(filter);
         removed
     }

@@ -170,9 +170,9 @@ impl Broker {
         session.flows.trim();
         let (mut lost, mut void) = (0, Vec::new());
         let (will, next, epoch, expires, will_due) = slot.with_state(|state| {
-            // The layout stays: routes that are found meanwhile have to be true when the client comes back.
-            let has_properties = state.had_properties;
-            slot.set_profile(Profile { epoch: state.epoch, has_properties, ..Profile::AWAY });
+            // The layout and the hook stay: routes that are found meanwhile have to be true when the client comes back.
+            let (has_properties, works) = (state.had_properties, self.options.hooks.deliver.is_some());
+            slot.set_profile(Profile { epoch: state.epoch, has_properties, works, ..Profile::AWAY });
             slot.set_silence(0);
             if ends {
                 state.present = false;
@@ -270,13 +270,22 @@ impl Broker {
     }
 
     /// Forgets what waits for a client and matches none of its subscriptions any more.
-    pub(crate) fn withdraw_queued(&self, slot: &Arc<ClientSlot>) {
-        let filters: Vec<TopicFilter> =
-            slot.with_state(|state| state.subscriptions.keys().cloned().collect());
-        let withdrawn = slot.mailbox.extract(|message| !is_wanted(&filters, message));
-        let count = withdrawn.len() as u64;
-        drop(withdrawn);
-        self.counters.intercepted.add(count);
+    pub(crate) fn withdraw_queued(&self, slot: &ClientSlot, now: Moment) {
+        let filters = slot.filters();
+        self.withdraw(slot.mailbox.extract(|message| !is_wanted(&filters, message)), now);
+    }
+
+    /// These messages are not for their client any more, which has not got them. Those of share groups go to other members.
+    pub(crate) fn withdraw(&self, messages: impl IntoIterator<Item = Outbound>, now: Moment) {
+        let messages: Vec<Outbound> = messages.into_iter().collect();
+        self.counters.intercepted.add(messages.len() as u64);
+        self.pass_on(messages.iter(), now);
+    }
+
+    /// As [`withdraw`](Self::withdraw), of messages that were sent.
+    pub(crate) fn withdraw_sent(&self, messages: &[Outbound], now: Moment) {
+        self.counters.intercepted.add(messages.len() as u64);
+        self.pass_on_sent(messages.iter(), now);
     }
 
     /// Sets an alarm for a client, or an earlier one that leads to this one.
@@ -293,12 +302,16 @@ impl Broker {
         self.unsubscribe_all(slot);
         let queued = slot.mailbox.close();
         let ended = std::mem::take(session);
-        // A message with QoS 1 may go to another member; one with QoS 2 that was sent must not [MQTT-4.8.2-5].
-        let in_flight = ended.flows.outgoing().iter().filter_map(|entry| entry.message);
-        let in_flight = in_flight.filter(|message| message.qos == QoS::AtLeastOnce);
-        self.pass_on(in_flight.chain(&queued), now);
+        self.pass_on_sent(ended.flows.outgoing().iter().filter_map(|entry| entry.message), now);
+        self.pass_on(queued.iter(), now);
         slot.record.end_session();
         self.events.announce(|| ServerEvent::SessionEnded { client_id: slot.id().clone() });
+    }
+
+    /// As [`pass_on`](Self::pass_on), of messages that were sent: one with QoS 1 may go to another member, one with QoS 2
+    /// must not [MQTT-4.8.2-5].
+    fn pass_on_sent<'a>(&self, messages: impl Iterator<Item = &'a Outbound>, now: Moment) {
+        self.pass_on(messages.filter(|message| message.qos == QoS::AtLeastOnce), now);
     }
 
     /// Hands messages that a member of a share group did not take to other members; those of no group are lost.

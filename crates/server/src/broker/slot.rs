@@ -80,6 +80,8 @@ pub(crate) struct State {
     pub(crate) expires: Moment,
     /// Whether the client had properties on its last connection: caches of matches depend on it.
     pub(crate) had_properties: bool,
+    /// How often what the client may do was to be asked about anew.
+    pub(crate) reauthorized: u32,
 }
 
 impl State {
@@ -95,6 +97,7 @@ impl State {
             will: None,
             expires: Moment::NEVER,
             had_properties: false,
+            reauthorized: 0,
         }
     }
 }
@@ -202,6 +205,11 @@ impl ClientSlot {
         let concerned = state.epoch == epoch && state.session.is_none() && !state.kicked;
         state.kicked |= concerned;
         if concerned { self.mailbox.push_control(Order::Kick(reason)) } else { None }
+    }
+
+    /// What the client has subscribed to.
+    pub(crate) fn filters(&self) -> Vec<TopicFilter> {
+        self.with_state(|state| state.subscriptions.keys().cloned().collect())
     }
 
     /// How many messages were lost.

@@ -11,6 +11,7 @@ use gantline_protocol::{SubscriptionOptions, TopicFilter};
 use super::Broker;
 use super::slot::ClientSlot;
 use super::subscriptions::{Subscriber, Subscription};
+use crate::events::ServerEvent;
 
 /// The client has as many subscriptions as it may have.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,16 @@ impl Broker {
         });
         if removed {
             self.generations.changed(filter);
+        }
+        removed
+    }
+
+    /// As [`unsubscribe`](Self::unsubscribe), and announces it. Not for use under a lock.
+    pub(crate) fn end_subscription(&self, slot: &Arc<ClientSlot>, filter: &TopicFilter) -> bool {
+        let removed = self.unsubscribe(slot, filter);
+        if removed {
+            let (client_id, filter) = (slot.id().clone(), filter.clone());
+            self.events.announce(|| ServerEvent::Unsubscribed { client_id, filter });
         }
         removed
     }

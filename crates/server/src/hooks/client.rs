@@ -35,7 +35,9 @@ impl ClientContext {
 
     /// The session has begun, with these items.
     pub(crate) fn has_items(&self, items: SessionItems) {
-        *self.items.lock() = items;
+        let former = std::mem::replace(&mut *self.items.lock(), items);
+        // Its values are user code, so not under the lock.
+        drop(former);
     }
 
     /// The client id, be it sent, made by the server or given by the validator.
@@ -88,5 +90,36 @@ impl<'a> Sender<'a> {
             Self::Client(client) | Self::Will(client) => Some(client),
             Self::Server => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use gantline_protocol::{ClientId, ProtocolVersion};
+    use gantline_transport::{PeerInfo, Scheme};
+
+    use super::ClientContext;
+    use crate::session_items::SessionItems;
+
+    struct LooksBack(Arc<ClientContext>, Arc<AtomicBool>);
+
+    impl Drop for LooksBack {
+        fn drop(&mut self) {
+            self.1.store(self.0.items.try_lock().is_some(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn items_that_are_replaced_are_dropped_under_no_lock() {
+        let peer = Arc::new(PeerInfo::new(Scheme::Memory, "test", ""));
+        let (id, version) = (ClientId::random(), ProtocolVersion::default());
+        let client = Arc::new(ClientContext::new(id, None, version, peer, SessionItems::default()));
+        let could_look = Arc::new(AtomicBool::new(false));
+        client.items().insert(LooksBack(Arc::clone(&client), Arc::clone(&could_look)));
+        client.has_items(SessionItems::default());
+        assert!(could_look.load(Ordering::Relaxed));
     }
 }

@@ -31,8 +31,8 @@ pub enum Outcome<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Permission {
-    /// It may. For a publish this is remembered for the client and the topic, up to 64 topics, until
-    /// [`reauthorize`](crate::RunningServer::reauthorize) or the end of the connection.
+    /// It may. For a publish this is remembered for the client, the topic and whether the message is to be retained, up to
+    /// 64 topics for each, until [`reauthorize`](crate::RunningServer::reauthorize) or the end of the connection.
     Allow,
     /// It may this time; ask again next time.
     AllowOnce,

@@ -104,11 +104,12 @@ impl Hooks {
         now: Moment,
     ) -> Option<Ruling<Message>> {
         let (topic, retain) = (publication.topic, publication.retain);
-        let client = sender.client().filter(|_| !permits.is_some_and(|permits| permits.has(topic)))?;
+        let client =
+            sender.client().filter(|_| !permits.is_some_and(|permits| permits.has(topic, retain)))?;
         match authorize(&Access { client, action: Action::Publish { topic, retain } }) {
             Decision::Now(Permission::AllowOnce) => None,
             Decision::Now(Permission::Allow) => {
-                permits.into_iter().for_each(|permits| permits.add(topic));
+                permits.into_iter().for_each(|permits| permits.add(topic, retain));
                 None
             }
             Decision::Now(Permission::Deny) => {
@@ -209,7 +210,7 @@ impl Judging {
         if permission == Permission::Allow
             && let Some(permits) = &self.permits
         {
-            permits.add(self.message.frame.topic());
+            permits.add(self.message.frame.topic(), self.message.retain);
         }
         let Some(publish) = &self.publish else { return Outcome::Forward };
         let decision = Decision::from({

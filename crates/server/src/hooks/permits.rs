@@ -12,17 +12,20 @@ use parking_lot::Mutex;
 /// The permits of one connection. Clones share them until [`renew`](Self::renew) leaves the clones behind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Permits {
-    topics: Arc<Mutex<HashSet<Box<str>, RandomState>>>,
+    topics: Arc<Mutex<Topics>>,
 }
 
+/// Without and with RETAIN, because who may send a message may not be one who may leave it there.
+type Topics = [HashSet<Box<str>, RandomState>; 2];
+
 impl Permits {
-    pub(crate) fn has(&self, topic: &str) -> bool {
-        self.topics.lock().contains(topic)
+    pub(crate) fn has(&self, topic: &str, retain: bool) -> bool {
+        self.topics.lock()[usize::from(retain)].contains(topic)
     }
 
     /// Adds a topic. Of too many all are forgotten: a client with so many topics gains little.
-    pub(crate) fn add(&self, topic: &str) {
-        let mut topics = self.topics.lock();
+    pub(crate) fn add(&self, topic: &str, retain: bool) {
+        let topics = &mut self.topics.lock()[usize::from(retain)];
         if topics.len() >= MOST_TOPICS {
             topics.clear();
         }
@@ -46,16 +49,16 @@ mod tests {
         let mut permits = Permits::default();
         let asked = permits.clone();
         permits.renew();
-        asked.add("a");
-        assert!(!permits.has("a"));
-        permits.add("a");
-        assert!(permits.has("a"));
+        asked.add("a", false);
+        assert!(!permits.has("a", false));
+        permits.add("a", false);
+        assert!(permits.has("a", false) && !permits.has("a", true));
     }
 
     #[test]
     fn a_client_with_many_topics_costs_a_bounded_set() {
         let permits = Permits::default();
-        (0..10 * MOST_TOPICS).for_each(|number| permits.add(&number.to_string()));
-        assert!(permits.topics.lock().len() <= MOST_TOPICS);
+        (0..10 * MOST_TOPICS).for_each(|number| permits.add(&number.to_string(), false));
+        assert!(permits.topics.lock()[0].len() <= MOST_TOPICS);
     }
 }

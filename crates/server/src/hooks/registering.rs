@@ -21,11 +21,13 @@ use crate::server::Server;
 /// [hook time-out](crate::ServerOptions::hook_timeout), and order is kept. A hook that panics ends the connection, and is
 /// counted.
 impl Server {
-    /// Asks for permission: for each publish, wills included, before it is [intercepted](Self::intercept_publishes), and for
-    /// each subscription, when it is made, when a session that has it is resumed, and on
+    /// Asks for permission: for each publish, wills included, before it is [intercepted](Self::intercept_publishes), and
+    /// for each subscription, when it is made, when a session that has it is resumed, and on
     /// [`reauthorize`](crate::RunningServer::reauthorize). A subscription that is denied on resuming ends, and what is
-    /// queued or in flight for it is not sent. What is permitted by a subscription is everything that its filter matches.
-    /// Messages of the application need no permission. Default: everything is permitted.
+    /// queued or in flight for it is not sent; all of them are asked about one after the other before the client is
+    /// answered, within the [connect time-out](crate::ServerOptions::connect_timeout). What is permitted by a
+    /// subscription is everything that its filter matches. Messages of the application need no permission. Default:
+    /// everything is permitted.
     ///
     /// ```
     /// use gantline_server::{Access, Action, Permission, Server, ServerOptions};
@@ -112,9 +114,11 @@ impl Server {
         self
     }
 
-    /// Intercepts every message on its way to each of its receivers, when it leaves the receiver's queue; retained messages
-    /// too. There is nobody to tell, so [`Outcome::Refuse`] is as [`Outcome::Drop`]. The hook runs in the task of the
-    /// receiver, which waits alone if it takes its time. With this hook a message costs more for each receiver.
+    /// Intercepts every message on its way to each client that receives it, when it leaves the client's queue; retained
+    /// messages too. There is nobody to tell, so [`Outcome::Refuse`] is as [`Outcome::Drop`]; a message in its place is
+    /// sent with the lower of both QoS, because the subscription bounds it. The hook runs in the task of the receiver,
+    /// which waits alone if it takes its time. A message about which it panics is dropped, so that its client can come
+    /// back. With this hook a message costs more for each receiver.
     #[must_use]
     pub fn intercept_deliveries<F, R>(mut self, intercept: F) -> Self
     where
@@ -136,8 +140,9 @@ impl Server {
         self
     }
 
-    /// Shows every packet of every client that was accepted, from CONNECT on, as it comes and as it is sent. It cannot be
-    /// changed. For debugging: it costs.
+    /// Shows every packet of every client that was accepted, as it comes and as it is sent: CONNECT and CONNACK, what
+    /// follows, and a DISCONNECT of the server; but not an AUTH before CONNACK. It cannot be changed. For debugging: it
+    /// costs.
     #[must_use]
     pub fn inspect_packets<F>(mut self, inspect: F) -> Self
     where

@@ -2,11 +2,13 @@
 //!
 //! Relates to: `exchange.rs`, which sends them where there is no such hook. Leaves out: what they were taken from.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use gantline_protocol::{Moment, NotSent, Outbound, Output, QoS};
+use gantline_protocol::{Moment, Outbound, Output, QoS};
 
 use super::closed;
+use crate::broker::sessions::is_wanted;
 use crate::events::DropCause;
 use crate::exchange::{End, Exchange};
 use crate::hooks::{Asked, DeliveryAttempt, Outcome, Undecided, ask};
@@ -17,6 +19,21 @@ impl Exchange {
         if let Some(interception) = &mut self.interception {
             interception.outgoing.extend(messages);
         }
+    }
+
+    /// Forgets messages that wait for a hook and match no subscription of the client any more.
+    pub(super) fn withdraw_taken(&mut self, now: Moment) {
+        let Some(interception) = &mut self.interception else { return };
+        let filters = self.slot.filters();
+        if interception.outgoing.front().is_some_and(|message| !is_wanted(&filters, message)) {
+            interception.delivering = None;
+        }
+        let (wanted, others) = interception
+            .outgoing
+            .drain(..)
+            .partition::<VecDeque<_>, _>(|message| is_wanted(&filters, message));
+        interception.outgoing = wanted;
+        self.broker.withdraw(others, now);
     }
 
     /// Sends messages as far as hooks have decided about them. Returns whether something was done.
@@ -31,12 +48,13 @@ impl Exchange {
         out: &mut impl Output,
     ) -> Result<bool, End> {
         let Some(interception) = &mut self.interception else { return Ok(false) };
-        let (mut expired, mut refused, mut intercepted, mut sent) = (0, 0, 0, 0);
+        let counters = &self.broker.counters;
+        let mut sent = false;
         while let Some(message) = interception.outgoing.front() {
             if interception.delivering.is_none() {
                 if message.is_expired(now) {
                     interception.outgoing.pop_front();
-                    expired += 1;
+                    counters.expired.add(1);
                     continue;
                 }
                 if message.qos != QoS::AtMostOnce && self.machine.quota() == 0 {
@@ -65,42 +83,48 @@ impl Exchange {
                             Asked::Panicked => Err(Undecided::Panicked),
                             Asked::Waits(waiting) => {
                                 interception.delivering = Some(waiting);
-                                break;
+                                // Polled once more, so that its time-out runs.
+                                continue;
                             }
                         }
                     }
                 },
             };
-            let outcome = interception.decided(&self.broker, decided, || Outcome::Drop)?;
+            // Whatever comes of it, it is not asked about again: who panics about it would do so on each connection.
             let Some(message) = interception.outgoing.pop_front() else { break };
+            let outcome = interception
+                .decided(&self.broker, decided, || Outcome::Drop)
+                .inspect_err(|_| counters.intercepted.add(1))?;
             let message = match outcome {
+                Outcome::Forward if message.is_expired(now) => {
+                    counters.expired.add(1);
+                    continue;
+                }
                 Outcome::Forward => message,
                 Outcome::Replace(other) if other.check().is_ok() => Outbound {
                     subscription_ids: message.subscription_ids,
                     tag: message.tag,
+                    // The subscription bounds it [MQTT-3.8.4-8], and the window was asked about this one.
+                    qos: other.qos_level().min(message.qos),
                     ..Outbound::new(&other, now)
                 },
-                Outcome::Close(reason) => return Err(closed(reason)),
+                Outcome::Close(reason) => {
+                    counters.intercepted.add(1);
+                    return Err(closed(reason));
+                }
                 Outcome::Replace(_) | Outcome::Drop | Outcome::Refuse(_) => {
-                    intercepted += 1;
+                    counters.intercepted.add(1);
                     continue;
                 }
             };
-            sent += 1;
+            sent = true;
             let qos = message.qos;
             match self.machine.publish(now, message, out) {
                 Ok(()) => self.tally.send(qos, 1),
-                Err(NotSent::NoQuota(message)) => {
-                    interception.outgoing.push_front(message);
-                    break;
-                }
                 // [MQTT-3.1.2-25]: as if it had been sent.
-                Err(_) => refused += 1,
+                Err(_) => self.broker.count_lost(&self.slot, DropCause::TooLarge, 1),
             }
         }
-        self.broker.counters.intercepted.add(intercepted);
-        self.broker.counters.expired.add(expired);
-        self.broker.count_lost(&self.slot, DropCause::TooLarge, refused);
-        Ok(sent > 0)
+        Ok(sent)
     }
 }

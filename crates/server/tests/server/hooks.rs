@@ -3,6 +3,8 @@
 mod authorizing;
 mod delivering;
 mod publishing;
+mod revoking;
+mod stopping;
 mod subscribing;
 
 use gantline_server::{Server, ServerOptions};

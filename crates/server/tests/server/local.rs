@@ -213,3 +213,21 @@ async fn a_subscription_ends_with_the_server_whenever_it_began() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_waits_when_the_server_stops_may_still_be_taken() {
+    for qos in ALL_QOS {
+        let server = server().await;
+        let mut subscription = server.subscribe("t", qos).unwrap();
+        for number in 0..10_u8 {
+            let message = Message::new("t", vec![number; 50_000]).unwrap().qos(qos);
+            server.publish(message).await.unwrap();
+        }
+        server.shutdown(Duration::from_secs(1)).await;
+        for number in 0..10 {
+            let message = subscription.next().await;
+            assert_eq!(message.map(|message| message.payload()[0]), Some(number), "{qos:?}");
+        }
+        assert_eq!(subscription.next().await, None);
+    }
+}

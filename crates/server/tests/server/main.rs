@@ -12,6 +12,7 @@ mod conformance_3_1_1;
 mod conformance_5_0;
 mod conformance_5_0_flows;
 mod connect;
+mod delivering;
 mod events;
 mod hooks;
 mod inflight;

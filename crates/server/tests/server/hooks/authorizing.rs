@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use gantline_protocol::packet::Connect;
 use gantline_server::{
-    Access, Action, ConnectionRequest, Message, Outcome, Permission, PublishAttempt, QoS, ReasonCode, Server,
-    Verdict,
+    Access, Action, ConnectionRequest, Decision, Message, Outcome, Permission, PublishAttempt, QoS,
+    ReasonCode, Server, Verdict,
 };
 
 use super::build;
-use crate::peer::{answered, client, connected, lasting, settle, will};
+use crate::peer::{answered, clean, client, connected, lasting, settle, subscriber, will};
 
 /// A server on which each client may do only what its user name begins with: `publish`, `subscribe`, `both`.
 fn authorizing(revoked: &Arc<AtomicBool>) -> Server {
@@ -77,6 +77,29 @@ async fn a_permission_is_remembered_until_it_is_asked_about_anew() {
     settle().await;
     publisher.publish("a", "x", QoS::AtLeastOnce).await;
     assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_to_publish_is_none_to_retain() {
+    for takes_its_time in [false, true] {
+        let authorize = move |access: &Access<'_>| {
+            let retains = matches!(access.action(), Action::Publish { retain: true, .. });
+            let permission = if retains { Permission::Deny } else { Permission::Allow };
+            match takes_its_time {
+                false => Decision::Now(permission),
+                true => Decision::later(async move {
+                    tokio::task::yield_now().await;
+                    permission
+                }),
+            }
+        };
+        let server = build().authorize(authorize).start().await.unwrap();
+        let mut publisher = subscriber(&server, clean("p"), &["a"], QoS::AtMostOnce).await;
+        assert_eq!(publisher.publish("a", "x", QoS::AtLeastOnce).await, ReasonCode::Success);
+        assert_eq!(publisher.publish_retained("a", "x", QoS::AtLeastOnce).await, ReasonCode::NotAuthorized);
+        assert_eq!(publisher.publish("a", "x", QoS::AtLeastOnce).await, ReasonCode::Success);
+        assert_eq!(server.metrics().retained_messages, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gantline_protocol::packet::Packet;
+use gantline_protocol::{PacketType, ProtocolVersion};
 use gantline_server::{
     Decision, DeliveryAttempt, Message, Outcome, PacketDirection, PacketView, QoS, ReasonCode,
 };
 
 use super::build;
-use crate::peer::{ALL_QOS, clean, client, connected, lasting, settle, subscriber, text};
+use crate::peer::{ALL_QOS, clean, client, connected, encoded, lasting, settle, subscriber, text};
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_hook_sees_every_message_of_each_receiver() {
@@ -117,8 +118,10 @@ async fn an_inspector_sees_every_packet_both_ways() {
     assert_eq!(client.publish("t", &large, QoS::AtLeastOnce).await, ReasonCode::Success);
     assert_eq!(client.text().await, large);
     client.ping().await;
-    client.leave(ReasonCode::Success, None).await;
-    settle().await;
+    // In one go, so that the answer to the first is there when the connection ends.
+    let last = [Packet::PingReq, Packet::Connect(Box::new(clean("c")))];
+    client.send_bytes(&encoded(last, ProtocolVersion::default())).await;
+    client.is_disconnected(ReasonCode::ProtocolError).await;
     let expected = [
         "c in Connect",
         "c out ConnAck",
@@ -130,7 +133,28 @@ async fn an_inspector_sees_every_packet_both_ways() {
         "c in PubAck",
         "c in PingReq",
         "c out PingResp",
-        "c in Disconnect",
+        "c in PingReq",
+        "c in Connect",
+        "c out PingResp",
+        "c out Disconnect",
     ];
     assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inspector_that_panics_ends_the_connection_from_the_first_packet_on() {
+    for bad in [PacketType::Connect, PacketType::ConnAck, PacketType::PingReq, PacketType::PingResp] {
+        let server = build()
+            .inspect_packets(move |packet: &PacketView<'_>| {
+                let kind = Packet::decode(packet.bytes(), packet.client().version()).unwrap().packet_type();
+                assert_ne!(kind, bad, "as the test wants it");
+            })
+            .start()
+            .await
+            .unwrap();
+        let mut client = client(&server, "c").await;
+        client.send(Packet::PingReq).await;
+        client.is_disconnected(ReasonCode::UnspecifiedError).await;
+        assert_eq!(server.metrics().hook_panics, 1, "{bad:?}");
+    }
 }

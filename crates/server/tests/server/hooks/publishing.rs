@@ -90,6 +90,19 @@ async fn a_hook_that_takes_its_time_keeps_the_order_and_delays_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_hook_that_took_its_time_lets_pass_is_counted_at_once() {
+    let server = intercepting().await;
+    let mut receiver = subscriber(&server, clean("receiver"), &["#"], QoS::AtMostOnce).await;
+    let mut publisher = client(&server, "publisher").await;
+    for qos in ALL_QOS {
+        let publish = publisher.made("slow/a", "x", qos);
+        publisher.send(Packet::Publish(Box::new(publish))).await;
+        receiver.text().await;
+        assert_eq!(server.metrics().messages_routed, 1 + qos as u64, "{qos:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_whose_hook_takes_its_time_is_not_given_up_for_silence() {
     let options = ServerOptions::default().hook_timeout(Duration::from_secs(60));
     let server = Server::new(options)
