@@ -316,7 +316,8 @@ impl Driver {
             Command::Subscribe(command) => exchange.subscribe(now, *command, out),
             Command::Unsubscribe(command) => exchange.unsubscribe(now, *command, out),
             Command::Tidy => exchange.tidy(now, out),
-            Command::Acknowledge => exchange.acknowledge(out),
+            Command::Acknowledge => exchange.acknowledge(None, out),
+            Command::Collect(stream) => exchange.acknowledge(Some(&stream), out),
             Command::Authenticate(order) => exchange.authenticate(*order, out),
             Command::Ping(reply) => exchange.ping(now, reply, out),
             Command::Flush(reply) => {
