@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use gantline_protocol::{ClientConnection, DisconnectProperties, Moment, Outbound, ReasonCode};
 use gantline_transport::{Framed, FramedError, Late, Load, Taken, Turn, Want};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use crate::command::{Command, Goodbye};
@@ -148,8 +149,12 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectCause> {
         for _ in 0..TURNS {
             match self.turn(cx) {
-                // The application takes while its messages are in the cache, and their memory is used again.
-                Ok(true) if self.exchange.has_delivered() => break,
+                // The application takes while its messages are in the cache, and their memory is used again. To wake is
+                // not enough: the tasks in the queue have 61 turns before the future of `block_on` has one.
+                Ok(true) if self.exchange.has_delivered() => {
+                    let _ = pin!(yield_now()).poll(cx);
+                    return Poll::Pending;
+                }
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(cause) => return Poll::Ready(cause),
