@@ -40,8 +40,20 @@ pub(crate) struct Driver {
     goodbye: Option<Farewell>,
     /// While the socket is left unread for the application.
     hold: Option<Hold>,
+    /// The last turn left it to this one to write.
+    postponed: bool,
     timer: Option<Pin<Box<Sleep>>>,
     close_timeout: Duration,
+}
+
+/// What a turn has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Nothing is left to do, and whatever comes next wakes.
+    Idle,
+    Busy,
+    /// Streams got messages, and there may be more to do.
+    Delivered,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +117,7 @@ impl Driver {
             flushes: Vec::new(),
             goodbye: None,
             hold: None,
+            postponed: false,
             timer: None,
             close_timeout,
         }
@@ -151,12 +164,12 @@ impl Driver {
             match self.turn(cx) {
                 // The application takes while its messages are in the cache, and their memory is used again. To wake is
                 // not enough: the tasks in the queue have 61 turns before the future of `block_on` has one.
-                Ok(true) if self.exchange.has_delivered() => {
+                Ok(Step::Delivered) => {
                     let _ = pin!(yield_now()).poll(cx);
                     return Poll::Pending;
                 }
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                Ok(Step::Busy) => {}
+                Ok(Step::Idle) => return Poll::Pending,
                 Err(cause) => return Poll::Ready(cause),
             }
         }
@@ -165,19 +178,34 @@ impl Driver {
         Poll::Pending
     }
 
-    /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+    /// One turn.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Step, DisconnectCause> {
         let now = self.shared.clock.now();
         let mut busy = self.read(now, cx)?;
         busy |= self.take(now, cx);
         self.exchange.check_authentication()?;
         self.exchange.conclude(self.framed.out());
+        let delivered = self.exchange.has_delivered();
+        if self.may_write_later(delivered) {
+            return Ok(Step::Delivered);
+        }
         busy |= match self.write(now, cx) {
             Err(DisconnectCause::Network(error)) => return Err(self.last_word(now, cx, error)),
             written => written?,
         };
         busy |= self.keep_time(now, cx)?;
-        Ok(busy)
+        Ok(match busy {
+            _ if delivered => Step::Delivered,
+            true => Step::Busy,
+            false => Step::Idle,
+        })
+    }
+
+    /// Whether what there is to write waits for the next turn: the application has its turn before, and will most likely
+    /// acknowledge more. A write costs as much as many messages. Not twice in a row.
+    fn may_write_later(&mut self, delivered: bool) -> bool {
+        self.postponed = delivered && !self.postponed && self.framed.pending_out() > 0;
+        self.postponed
     }
 
     /// Why writing failed: what the server said before it closed tells more than the error.

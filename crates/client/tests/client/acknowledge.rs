@@ -261,8 +261,9 @@ async fn an_application_in_block_on_has_its_turn_before_a_burst_is_handled_to_it
     for _ in 0..1000 {
         messages.next().await.unwrap();
     }
+    // Four turns bring 256 at most, and of those that have something to acknowledge not each one writes: the third does.
     let early = acknowledged.load(Ordering::Relaxed);
-    assert!((256..1000).contains(&early), "{early} were acknowledged before the last was taken");
+    assert_eq!(early, 512);
 }
 
 #[tokio::test(start_paused = true)]
