@@ -3,6 +3,7 @@
 //! Commands travel in the control lane of the mailbox, which has no bound because they are few; publishes have lanes of
 //! their own. A reply is a one-shot channel: if the connection ends first it is dropped, which tells the waiter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantline_protocol::{
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::dispatch::StreamId;
 use crate::error::RequestFailed;
+use crate::inbox::Inbox;
 use crate::reauthenticate::Order;
 
 /// One order to the driver.
@@ -24,8 +26,10 @@ pub(crate) enum Command {
     Unsubscribe(Box<UnsubscribeCommand>),
     /// Unsubscribe from what no stream holds any more.
     Tidy,
-    /// Receipts wait to be acknowledged, a full stream has room again, or there is a deadline.
+    /// Receipts wait to be acknowledged, or there is a deadline.
     Acknowledge,
+    /// The same of one stream, or it was too full and has room again.
+    Collect(Arc<Inbox>),
     /// Ping, and say how long the answer took.
     Ping(oneshot::Sender<Result<Duration, Unanswered>>),
     /// A step of authenticating again.

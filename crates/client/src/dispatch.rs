@@ -197,6 +197,11 @@ impl Dispatch {
         }
     }
 
+    /// See [`Inbox::forget_settled`].
+    pub(crate) fn forget_settled(&self) {
+        self.streams.iter().for_each(|(_, stream)| stream.inbox.forget_settled());
+    }
+
     /// See [`Inbox::thaw`].
     pub(crate) fn thaw(&self, resent: bool, effects: &mut Effects) {
         effects.wakers.extend(self.streams.iter().filter_map(|(_, stream)| stream.inbox.thaw(resent)));

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use gantline_protocol::{ClientConnection, DisconnectProperties, Moment, Outbound, ReasonCode};
 use gantline_transport::{Framed, FramedError, Late, Load, Taken, Turn, Want};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use crate::command::{Command, Goodbye};
@@ -39,8 +40,20 @@ pub(crate) struct Driver {
     goodbye: Option<Farewell>,
     /// While the socket is left unread for the application.
     hold: Option<Hold>,
+    /// The last turn left it to this one to write.
+    postponed: bool,
     timer: Option<Pin<Box<Sleep>>>,
     close_timeout: Duration,
+}
+
+/// What a turn has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Nothing is left to do, and whatever comes next wakes.
+    Idle,
+    Busy,
+    /// Streams got messages, and there may be more to do.
+    Delivered,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +117,7 @@ impl Driver {
             flushes: Vec::new(),
             goodbye: None,
             hold: None,
+            postponed: false,
             timer: None,
             close_timeout,
         }
@@ -148,10 +162,14 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectCause> {
         for _ in 0..TURNS {
             match self.turn(cx) {
-                // The application takes while its messages are in the cache, and their memory is used again.
-                Ok(true) if self.exchange.has_delivered() => break,
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                // The application takes while its messages are in the cache, and their memory is used again. To wake is
+                // not enough: the tasks in the queue have 61 turns before the future of `block_on` has one.
+                Ok(Step::Delivered) => {
+                    let _ = pin!(yield_now()).poll(cx);
+                    return Poll::Pending;
+                }
+                Ok(Step::Busy) => {}
+                Ok(Step::Idle) => return Poll::Pending,
                 Err(cause) => return Poll::Ready(cause),
             }
         }
@@ -160,19 +178,34 @@ impl Driver {
         Poll::Pending
     }
 
-    /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectCause> {
+    /// One turn.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Step, DisconnectCause> {
         let now = self.shared.clock.now();
         let mut busy = self.read(now, cx)?;
         busy |= self.take(now, cx);
         self.exchange.check_authentication()?;
         self.exchange.conclude(self.framed.out());
+        let delivered = self.exchange.has_delivered();
+        if self.may_write_later(delivered) {
+            return Ok(Step::Delivered);
+        }
         busy |= match self.write(now, cx) {
             Err(DisconnectCause::Network(error)) => return Err(self.last_word(now, cx, error)),
             written => written?,
         };
         busy |= self.keep_time(now, cx)?;
-        Ok(busy)
+        Ok(match busy {
+            _ if delivered => Step::Delivered,
+            true => Step::Busy,
+            false => Step::Idle,
+        })
+    }
+
+    /// Whether what there is to write waits for the next turn: the application has its turn before, and will most likely
+    /// acknowledge more. A write costs as much as many messages. Not twice in a row.
+    fn may_write_later(&mut self, delivered: bool) -> bool {
+        self.postponed = delivered && !self.postponed && self.framed.pending_out() > 0;
+        self.postponed
     }
 
     /// Why writing failed: what the server said before it closed tells more than the error.
@@ -316,7 +349,8 @@ impl Driver {
             Command::Subscribe(command) => exchange.subscribe(now, *command, out),
             Command::Unsubscribe(command) => exchange.unsubscribe(now, *command, out),
             Command::Tidy => exchange.tidy(now, out),
-            Command::Acknowledge => exchange.acknowledge(out),
+            Command::Acknowledge => exchange.acknowledge(None, out),
+            Command::Collect(stream) => exchange.acknowledge(Some(&stream), out),
             Command::Authenticate(order) => exchange.authenticate(*order, out),
             Command::Ping(reply) => exchange.ping(now, reply, out),
             Command::Flush(reply) => {

@@ -19,7 +19,7 @@ use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand, re
 use crate::deadlines::{Awaited, Deadlines};
 use crate::dispatch::Effects;
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
-use crate::inbox::Item;
+use crate::inbox::{Inbox, Item};
 use crate::payloads::Payloads;
 use crate::reauthenticate::{Order, Reauthentication};
 use crate::recorder::Recorder;
@@ -327,9 +327,12 @@ impl Exchange {
         }
     }
 
-    /// Acknowledges what the application is done with.
-    pub(crate) fn acknowledge(&mut self, out: &mut Vec<u8>) {
-        self.shared.take_settled(&mut self.effects.receipts);
+    /// Acknowledges what the application is done with; of what it took from a stream, if there is one.
+    pub(crate) fn acknowledge(&mut self, stream: Option<&Inbox>, out: &mut Vec<u8>) {
+        match stream {
+            Some(stream) => stream.collect(&mut self.effects.receipts),
+            None => self.shared.take_settled(&mut self.effects.receipts),
+        }
         self.release(out);
     }
 
@@ -463,14 +466,14 @@ impl Exchange {
     }
 
     /// The connection is over; may be said twice. The order matters: once the streams are frozen no message is taken any
-    /// more, so that every receipt which the application is done with is in the list that is applied to the session then.
+    /// more, so that every receipt which the application is done with is collected, and applied to the session then.
     pub(crate) fn end(&mut self) {
         self.deliver();
         let kept = self.machine.limits().session_expiry_interval > 0;
         if kept {
             self.shared.dispatch.lock().freeze(&mut self.effects);
         }
-        self.acknowledge(&mut Vec::new());
+        self.acknowledge(None, &mut Vec::new());
         if let Some(recorder) = &mut self.recorder {
             recorder.hand_over();
         }

@@ -10,6 +10,8 @@
 //! takes one by one, because the end of a connection may take them back. What was fetched counts as waiting until the
 //! stream comes again.
 //!
+//! The receipts of what was taken lie here, under the same lock, until the driver collects them; it hears of the first.
+//!
 //! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox only
 //! says which receipts are due.
 
@@ -110,6 +112,8 @@ pub(crate) struct Inbox {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    /// Receipts of what the stream took, which the driver has not collected.
+    settled: Vec<(Receipt, ReasonCode)>,
     /// What the stream fetched when it was here last, and the bytes of that: it counts until the stream comes again.
     fetched: usize,
     fetched_bytes: usize,
@@ -147,28 +151,37 @@ impl Inbox {
     }
 
     /// Takes the next message; `Ready(None)` if none will come any more. `hand_over` gets it while the stream cannot be
-    /// frozen: who notes a receipt there has noted it before the end of the connection collects them. Messages of QoS 0
-    /// that come right behind are put into `batch`, which is empty, and count here until the next call. The flag says
-    /// that the driver may read again.
+    /// frozen, and may give a receipt: then it is here before the end of the connection [keeps](Self::keep) what is.
+    /// Messages of QoS 0 that come right behind are put into `batch`, which is empty, and count here until the next call.
+    /// The flag says that the driver has to be told: it may read again, or has receipts to [collect](Self::collect).
+    #[inline]
     pub(crate) fn poll_take<T>(
         &self,
         batch: &mut VecDeque<Item>,
         cx: &mut Context<'_>,
-        hand_over: impl FnOnce(Item) -> T,
+        hand_over: impl FnOnce(Item) -> (T, Option<(Receipt, ReasonCode)>),
     ) -> Poll<Option<(T, bool)>> {
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         (state.fetched, state.fetched_bytes) = (0, 0);
-        let index =
-            if state.frozen { state.items.iter().position(|item| item.ticket.is_void()) } else { Some(0) };
-        match index.and_then(|index| state.remove(index)) {
+        let item = if state.frozen { state.remove_void() } else { state.remove_front() };
+        match item {
             Some(item) => {
-                let taken = hand_over(item);
-                self.fetch(&mut state, batch);
-                Poll::Ready(Some((taken, self.weigh(&mut state))))
+                let (taken, receipt) = hand_over(item);
+                let mut tells = false;
+                if let Some(receipt) = receipt {
+                    tells = state.settled.is_empty();
+                    state.settled.push(receipt);
+                }
+                self.fetch(state, batch);
+                // Taking does not press.
+                if state.over || state.pressure != Pressure::Low {
+                    tells |= self.weigh(state);
+                }
+                Poll::Ready(Some((taken, tells)))
             }
             None if state.ended => Poll::Ready(None),
             None => {
-                self.weigh(&mut state);
+                self.weigh(state);
                 if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                     state.waker = Some(cx.waker().clone());
                 }
@@ -177,8 +190,21 @@ impl Inbox {
         }
     }
 
+    /// Moves the receipts of what was taken to `released`.
+    pub(crate) fn collect(&self, released: &mut Vec<(Receipt, ReasonCode)>) {
+        released.append(&mut self.state.lock().settled);
+    }
+
+    /// Forgets the receipts of earlier connections, so that the driver of the next one hears of the first of its own.
+    pub(crate) fn forget_settled(&self) {
+        self.state.lock().settled.clear();
+    }
+
     /// Moves messages to `batch` that nothing can take back from the stream any more, the end of a connection neither.
     fn fetch(&self, state: &mut State, batch: &mut VecDeque<Item>) {
+        if state.void == 0 {
+            return;
+        }
         let StreamBounds { messages, bytes } = self.bounds;
         let (most, most_bytes) = (messages / FETCHED_SHARE, bytes / FETCHED_SHARE);
         let waiting = state.items.len();
@@ -235,8 +261,8 @@ impl Inbox {
         state.waker.take()
     }
 
-    /// The stream is gone. `note` gets the receipts of what it did not take while the stream cannot be frozen, as in
-    /// [`poll_take`](Self::poll_take).
+    /// The stream is gone. `note` gets all receipts, those of what it did not take too, while the stream cannot be frozen,
+    /// as in [`poll_take`](Self::poll_take).
     pub(crate) fn abandon<T>(&self, note: impl FnOnce(Vec<(Receipt, ReasonCode)>) -> T) -> T {
         let mut state = self.state.lock();
         state.ended = true;
@@ -245,7 +271,9 @@ impl Inbox {
         (state.fetched, state.fetched_bytes) = (0, 0);
         self.weigh(&mut state);
         let tickets = items.iter_mut().map(|item| std::mem::replace(&mut item.ticket, Ticket::Void));
-        let noted = note(tickets.filter_map(|ticket| ticket.settle(ReasonCode::Success)).collect());
+        let mut receipts = std::mem::take(&mut state.settled);
+        receipts.extend(tickets.filter_map(|ticket| ticket.settle(ReasonCode::Success)));
+        let noted = note(receipts);
         // The messages are dropped behind it: there may be user code in that.
         drop(state);
         noted
@@ -257,9 +285,10 @@ impl Inbox {
         state.frozen = !state.ended;
     }
 
-    /// All streams are frozen: keeps what others have taken, see [`Ticket::keep`].
+    /// All streams are frozen: collects, and keeps what others have taken, see [`Ticket::keep`].
     pub(crate) fn keep(&self, released: &mut Vec<(Receipt, ReasonCode)>) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        released.append(&mut state.settled);
         let kept = state.items.iter().filter_map(|item| item.ticket.keep());
         released.extend(kept.map(|receipt| (receipt, ReasonCode::Success)));
     }
@@ -293,12 +322,10 @@ impl Inbox {
 
     /// The message that gives way to a new one, if one does.
     fn victim(&self, state: &mut State) -> Option<Item> {
-        let index = match self.on_full {
-            OnFull::DropOldest => 0,
-            OnFull::HoldAcks if state.void == 0 => return None,
-            OnFull::HoldAcks => state.items.iter().position(|item| item.ticket.is_void())?,
-        };
-        state.remove(index)
+        match self.on_full {
+            OnFull::DropOldest => state.remove_front(),
+            OnFull::HoldAcks => state.remove_void(),
+        }
     }
 
     fn exceeds(&self, state: &State, messages: usize, bytes: usize) -> bool {
@@ -356,8 +383,20 @@ impl State {
     }
 
     #[inline]
-    fn remove(&mut self, index: usize) -> Option<Item> {
-        let item = if index == 0 { self.items.pop_front() } else { self.items.remove(index) }?;
+    fn remove_front(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.weight;
+        self.void -= usize::from(item.ticket.is_void());
+        Some(item)
+    }
+
+    /// Removes the oldest item of QoS 0.
+    fn remove_void(&mut self) -> Option<Item> {
+        if self.void == 0 {
+            return None;
+        }
+        let index = self.items.iter().position(|item| item.ticket.is_void())?;
+        let item = self.items.remove(index)?;
         self.bytes -= item.weight;
         self.void -= usize::from(item.ticket.is_void());
         Some(item)

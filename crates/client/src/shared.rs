@@ -21,7 +21,7 @@ use crate::dispatch::{Dispatch, Effects};
 use crate::error::{ConnectionLost, DisconnectCause, Progress, PublishError};
 use crate::event::Listeners;
 use crate::features;
-use crate::inbox::{Gauge, StreamBounds};
+use crate::inbox::{Gauge, Inbox, StreamBounds};
 use crate::journal::Journal;
 use crate::options::ConnectOptions;
 use crate::pending::{Outcome, Patience, Pending, Room, Rooms};
@@ -41,7 +41,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<Journal>>,
     /// Told when the session is given back.
     pub(crate) idle: Notify,
-    /// Receipts that the application is done with and the driver has not seen.
+    /// Receipts that the application is done with and the driver has not seen: those that were given back by hand, and
+    /// those of streams that are gone. The others lie with their streams.
     settled: Mutex<Vec<(Receipt, ReasonCode)>>,
     terms: Terms,
     pub(crate) clock: Clock,
@@ -168,31 +169,30 @@ impl Shared {
         Ok(())
     }
 
-    /// The application is done with messages. `freed`: a stream that was too full has room again.
-    pub(crate) fn settle(&self, done: impl IntoIterator<Item = (Receipt, ReasonCode)>, freed: bool) {
-        if self.note(done) || freed {
+    /// The application is done with a message.
+    pub(crate) fn settle(&self, done: Option<(Receipt, ReasonCode)>) {
+        if done.is_some() && self.note(done) {
             self.order_acknowledging();
         }
     }
 
-    /// The first half of [`settle`](Self::settle), for who holds the lock of an inbox: notes receipts. Returns whether the
-    /// driver has to hear of it.
+    /// Notes receipts, for who holds the lock of an inbox. Returns whether the driver has not heard that there are any.
     #[must_use = "nobody else orders to acknowledge them"]
     pub(crate) fn note(&self, done: impl IntoIterator<Item = (Receipt, ReasonCode)>) -> bool {
-        let mut done = done.into_iter().peekable();
-        if done.peek().is_none() {
-            return false;
-        }
         let mut settled = self.settled.lock();
         let told = !settled.is_empty();
         settled.extend(done);
         !told
     }
 
-    /// The other half.
     pub(crate) fn order_acknowledging(&self) {
         // Without a connection there is nobody to acknowledge to.
         let _ = self.order(Command::Acknowledge);
+    }
+
+    /// Tells the driver that there is something to [collect](Inbox::collect), or room again.
+    pub(crate) fn order_collecting(&self, inbox: &Arc<Inbox>) {
+        let _ = self.order(Command::Collect(Arc::clone(inbox)));
     }
 
     /// Moves the receipts that the application is done with to `receipts`.
@@ -223,8 +223,9 @@ impl Shared {
         let mut pending = self.pending.lock();
         (pending.open, pending.timeout) = (true, options.operation_timeout);
         drop(pending);
-        // Of earlier connections. Only now: what is left here without an order would keep `settle` from ordering.
+        // Of earlier connections. Only now: what is left here without an order would keep others from ordering.
         self.settled.lock().clear();
+        self.dispatch.lock().forget_settled();
         self.terms.set(limits.peer, limits.version.has_properties());
     }
 

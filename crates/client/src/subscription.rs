@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use gantline_protocol::{AckProperties, Message, ReasonCode, SubAck, TopicFilter};
+use gantline_protocol::{AckProperties, Message, ReasonCode, Receipt, SubAck, TopicFilter};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
@@ -227,7 +227,7 @@ impl Unacknowledged {
     /// 3.x every reason is success. Nothing is sent at QoS 0, and nothing if the connection that brought the message is
     /// gone.
     pub fn acknowledge(self, reason: ReasonCode) -> Message {
-        self.shared.settle(self.ticket.settle(reason), false);
+        self.shared.settle(self.ticket.settle(reason));
         self.message
     }
 }
@@ -289,31 +289,35 @@ impl Tap {
     }
 
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let Self { shared, inbox, batch, .. } = self;
-        let taken = inbox.poll_take(batch, cx, |Item { message, ticket, .. }| {
-            (message, shared.note(ticket.settle(ReasonCode::Success)))
-        });
-        let Some(((message, noted), freed)) = ready!(taken) else { return Poll::Ready(None) };
-        if noted || freed {
-            shared.order_acknowledging();
-        }
-        Poll::Ready(Some(message))
+        let hand_over = |Item { message, ticket, .. }| (message, ticket.settle(ReasonCode::Success));
+        self.poll_take(cx, hand_over)
     }
 
     pub(crate) fn poll_unacknowledged(&mut self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
         let (message, ticket) = match self.batch.pop_front() {
             Some(item) => (item.message, item.ticket),
-            None => {
-                let hand_over = |Item { message, ticket, .. }| (message, ticket);
-                let Some((taken, freed)) = ready!(self.inbox.poll_take(&mut self.batch, cx, hand_over))
-                else {
-                    return Poll::Ready(None);
-                };
-                self.shared.settle(None, freed);
-                taken
-            }
+            None => match ready!(self.poll_take(cx, |item| ((item.message, item.ticket), None))) {
+                Some(taken) => taken,
+                None => return Poll::Ready(None),
+            },
         };
         Poll::Ready(Some(Unacknowledged { message, ticket, shared: Arc::clone(&self.shared) }))
+    }
+
+    /// See [`Inbox::poll_take`]; tells the driver.
+    #[inline]
+    fn poll_take<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        hand_over: impl FnOnce(Item) -> (T, Option<(Receipt, ReasonCode)>),
+    ) -> Poll<Option<T>> {
+        let Some((taken, tells)) = ready!(self.inbox.poll_take(&mut self.batch, cx, hand_over)) else {
+            return Poll::Ready(None);
+        };
+        if tells {
+            self.shared.order_collecting(&self.inbox);
+        }
+        Poll::Ready(Some(taken))
     }
 
     async fn for_each<F, T>(mut self, mut handle: F)

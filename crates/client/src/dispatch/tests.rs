@@ -29,7 +29,8 @@ fn listen(dispatch: &mut Dispatch, filters: &[&str]) -> Listener {
 impl Listener {
     fn poll(&self) -> Poll<Option<String>> {
         let cx = &mut Context::from_waker(Waker::noop());
-        let taken = self.inbox.poll_take(&mut VecDeque::new(), cx, |item| item.message.topic().to_string());
+        let taken =
+            self.inbox.poll_take(&mut VecDeque::new(), cx, |item| (item.message.topic().to_string(), None));
         taken.map(|taken| taken.map(|(topic, _)| topic))
     }
 

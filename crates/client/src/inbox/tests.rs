@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use gantline_protocol::Message;
+use gantline_protocol::{ClientConnection, Connect, Message, Moment, ReasonCode, Receipt, Received, Session};
 
 use super::{Gauge, Inbox, Item, OnFull, StreamBounds, Ticket};
 
@@ -20,7 +20,7 @@ fn push(inbox: &Inbox, payload: &str) -> u64 {
 }
 
 fn poll_take(inbox: &Inbox, batch: &mut VecDeque<Item>) -> Poll<Option<(Item, bool)>> {
-    inbox.poll_take(batch, &mut Context::from_waker(Waker::noop()), |item| item)
+    inbox.poll_take(batch, &mut Context::from_waker(Waker::noop()), |item| (item, None))
 }
 
 fn take(inbox: &Inbox) -> Option<String> {
@@ -28,6 +28,44 @@ fn take(inbox: &Inbox) -> Option<String> {
         Poll::Ready(Some((item, _))) => Some(item.message.payload_str().unwrap().to_owned()),
         _ => None,
     }
+}
+
+/// Receipts of the first messages of QoS 1 on a connection.
+fn receipts(count: u8) -> Vec<Receipt> {
+    let (session, out) = (Box::new(Session::default()), &mut Vec::new());
+    let mut machine = ClientConnection::new(&Connect::default(), session, Moment::ZERO, out).unwrap();
+    machine.receive(Moment::ZERO, &[0x20, 3, 0, 0, 0], out).unwrap();
+    let mut publish = |id| match machine.receive(Moment::ZERO, &[0x32, 6, 0, 1, b't', 0, id, 0], out) {
+        Ok(Received::Publish(_, receipt)) => receipt,
+        other => panic!("{other:?}"),
+    };
+    (1..=count).map(&mut publish).collect()
+}
+
+/// Fills with messages of QoS 1.
+fn push_all(inbox: &Inbox, receipts: &[Receipt]) {
+    let mut filling = inbox.fill();
+    for &receipt in receipts {
+        let item = Item::new(Message::new("t", "").unwrap(), Ticket::sole(Some(receipt)));
+        filling.push(item, &mut Vec::new());
+    }
+    drop(filling.finish());
+}
+
+/// Takes as an application does; returns whether the driver has to be told.
+fn settle(inbox: &Inbox) -> Option<bool> {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let hand_over = |item: Item| ((), item.ticket.settle(ReasonCode::Success));
+    match inbox.poll_take(&mut VecDeque::new(), cx, hand_over) {
+        Poll::Ready(Some(((), tells))) => Some(tells),
+        _ => None,
+    }
+}
+
+fn collect(inbox: &Inbox) -> Vec<Receipt> {
+    let mut collected = Vec::new();
+    inbox.collect(&mut collected);
+    collected.into_iter().map(|(receipt, _)| receipt).collect()
 }
 
 fn stop_waiting(inbox: &Inbox) -> u64 {
@@ -201,8 +239,54 @@ fn a_stream_that_is_gone_gives_back_what_it_had_fetched() {
 fn a_message_is_handed_over_before_the_stream_can_be_frozen() {
     let (inbox, _) = inbox(2, 1 << 20, OnFull::HoldAcks);
     push(&inbox, "");
-    let can_be_frozen = |_| inbox.state.try_lock().is_some();
+    let can_be_frozen = |_| (inbox.state.try_lock().is_some(), None);
     let cx = &mut Context::from_waker(Waker::noop());
     let taken = inbox.poll_take(&mut VecDeque::new(), cx, can_be_frozen);
     assert!(matches!(taken, Poll::Ready(Some((false, _)))), "a receipt that is noted later may be lost");
+}
+
+#[test]
+fn the_driver_hears_of_the_first_receipt_and_collects_all() {
+    let (inbox, _) = inbox(8, 1 << 20, OnFull::HoldAcks);
+    let receipts = receipts(4);
+    push_all(&inbox, &receipts);
+    assert_eq!([settle(&inbox), settle(&inbox)], [Some(true), Some(false)]);
+    assert_eq!(collect(&inbox), receipts[..2]);
+    // One that is taken later leaves too, though nobody comes for another.
+    assert_eq!(settle(&inbox), Some(true));
+    assert_eq!(collect(&inbox), receipts[2..3]);
+}
+
+#[test]
+fn what_was_taken_and_not_collected_is_kept_at_the_end_of_a_connection() {
+    let (inbox, _) = inbox(8, 1 << 20, OnFull::HoldAcks);
+    let receipts = receipts(2);
+    push_all(&inbox, &receipts);
+    settle(&inbox);
+    inbox.freeze();
+    assert_eq!(settle(&inbox), None);
+    let mut kept = Vec::new();
+    inbox.keep(&mut kept);
+    assert_eq!(kept, [(receipts[0], ReasonCode::Success)]);
+    assert_eq!(collect(&inbox), []);
+}
+
+#[test]
+fn a_receipt_of_an_earlier_connection_does_not_hide_the_first_of_the_next() {
+    let (inbox, _) = inbox(8, 1 << 20, OnFull::HoldAcks);
+    push_all(&inbox, &receipts(2));
+    // Nobody collects: there is no connection.
+    assert_eq!(settle(&inbox), Some(true));
+    inbox.forget_settled();
+    assert_eq!(settle(&inbox), Some(true));
+}
+
+#[test]
+fn a_stream_that_is_gone_leaves_all_its_receipts() {
+    let (inbox, _) = inbox(8, 1 << 20, OnFull::HoldAcks);
+    let receipts = receipts(3);
+    push_all(&inbox, &receipts);
+    settle(&inbox);
+    let left = inbox.abandon(|left| left);
+    assert_eq!(left.into_iter().map(|(receipt, _)| receipt).collect::<Vec<_>>(), receipts);
 }

@@ -1,8 +1,9 @@
 //! Acknowledging: when a message is taken, or by hand, always in order of arrival.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gantline_client::{Client, ConnectOptions, Event, QoS, ReasonCode, Subscription};
+use gantline_client::{Client, ConnectOptions, Event, PacketDirection, QoS, ReasonCode, Subscription};
 use gantline_protocol::PacketType;
 use gantline_protocol::packet::Packet;
 use tokio::sync::{Semaphore, mpsc};
@@ -238,6 +239,31 @@ async fn a_burst_in_one_read_is_acknowledged_completely() {
     for packet_id in 1..=1000 {
         assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_in_block_on_has_its_turn_before_a_burst_is_handled_to_its_end() {
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&acknowledged);
+    let options = ConnectOptions::default().packet_inspector(move |direction, packet| {
+        let is_ack = direction == PacketDirection::Sent && packet[0] >> 4 == PacketType::PubAck.value();
+        count.fetch_add(usize::from(is_ack), Ordering::Relaxed);
+    });
+    let (client, mut peer) = connected(options).await;
+    let mut messages = client.messages();
+    let mut burst = Vec::new();
+    for packet_id in 1..=1000 {
+        let mut packet = Vec::new();
+        publish("a", "", at_least_once(packet_id)).encode(Default::default(), &mut packet).unwrap();
+        burst.append(&mut packet);
+    }
+    peer.send_bytes(&burst).await;
+    for _ in 0..1000 {
+        messages.next().await.unwrap();
+    }
+    // Four turns bring 256 at most, and of those that have something to acknowledge not each one writes: the third does.
+    let early = acknowledged.load(Ordering::Relaxed);
+    assert_eq!(early, 512);
 }
 
 #[tokio::test(start_paused = true)]

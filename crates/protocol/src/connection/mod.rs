@@ -75,7 +75,10 @@ impl<'a> Received<'a> {
     /// A message, or nothing.
     #[inline]
     fn publish(taken: Option<(PublishRef<'a>, Receipt)>) -> Self {
-        taken.map_or(Self::Handled, |(publish, receipt)| Self::Publish(publish, receipt))
+        match taken {
+            Some((publish, receipt)) => Self::Publish(publish, receipt),
+            None => Self::Handled,
+        }
     }
 }
 

@@ -54,7 +54,10 @@ impl Delivery {
 }
 
 /// A received PUBLISH, checked and left where it is. Made by [`decode`](Self::decode).
-#[derive(Clone, Copy, Debug)]
+///
+/// Not `Copy`, because it is a part of [`Received`](crate::Received): where it is moved out of there, nothing is left to be
+/// dropped.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PublishRef<'a> {
     /// The sender may have sent it before.

@@ -8,13 +8,22 @@
 
 use crate::packet_id::PacketId;
 
-/// The QoS 2 packet ids of the peer that are in use.
+/// The QoS 2 packet ids of the peer that are in use: both sets as a sorted list of the words of their bitmaps in which
+/// something is set. Two entries for a sender that numbers its messages one after the other, at most 24 KiB for one that
+/// does its worst.
 #[derive(Debug, Default)]
 pub struct Incoming {
-    received: IdSet,
-    current: IdSet,
+    words: Vec<Word>,
     /// Counts the connections that used this session, so that a receipt of an earlier one is recognised.
     generation: u32,
+}
+
+/// What is known of 64 ids in a row.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    index: u16,
+    received: u64,
+    current: u64,
 }
 
 /// What a QoS 2 PUBLISH with some packet id is.
@@ -41,41 +50,52 @@ pub(crate) enum Departure {
 
 impl Incoming {
     /// Whether no id waits for its PUBREL.
-    pub const fn is_empty(&self) -> bool {
-        self.received.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| word.received == 0)
     }
 
     /// How many ids wait for their PUBREL.
     pub fn len(&self) -> usize {
-        self.received.iter().count()
+        self.words.iter().map(|word| word.received.count_ones() as usize).sum()
     }
 
     /// Whether this id waits for its PUBREL.
     pub fn contains(&self, id: PacketId) -> bool {
-        self.received.contains(id)
+        self.get(id).is_some_and(|word| word.received & bit(id) != 0)
     }
 
     /// The ids that wait for their PUBREL, ascending.
     pub fn iter(&self) -> impl Iterator<Item = PacketId> + '_ {
-        self.received.iter()
+        self.words.iter().flat_map(|word| {
+            (0..64)
+                .filter(|bit| word.received >> bit & 1 == 1)
+                .filter_map(|bit| PacketId::new(word.index * 64 + bit))
+        })
     }
 
     /// A new connection begins: forgets which ids the last one used and returns the number of this connection.
     pub(crate) fn begin(&mut self) -> u32 {
-        self.current.clear();
+        self.words.retain_mut(|word| {
+            word.current = 0;
+            word.received != 0
+        });
         self.generation = self.generation.wrapping_add(1);
         self.generation
     }
 
     /// Whether a PUBLISH with this id came on this connection and its flow is not complete.
+    #[inline]
     pub(crate) fn is_current(&self, id: PacketId) -> bool {
-        self.current.contains(id)
+        self.get(id).is_some_and(|word| word.current & bit(id) != 0)
     }
 
     /// A QoS 2 PUBLISH arrived: its id is current from now on.
+    #[inline]
     pub(crate) fn arrived(&mut self, id: PacketId) -> Arrival {
-        let is_first = self.current.insert(id);
-        if self.received.contains(id) {
+        let (word, bit) = (self.get_or_insert(id), bit(id));
+        let is_first = word.current & bit == 0;
+        word.current |= bit;
+        if word.received & bit != 0 {
             Arrival::Received
         } else if is_first {
             Arrival::New
@@ -85,21 +105,30 @@ impl Incoming {
     }
 
     /// The caller took the message over.
+    #[inline]
     pub(crate) fn accept(&mut self, id: PacketId) {
-        self.received.insert(id);
+        self.get_or_insert(id).received |= bit(id);
     }
 
     /// The caller refused the message: its id is free again [MQTT-4.3.3-9].
     pub(crate) fn refuse(&mut self, id: PacketId) {
-        self.current.remove(id);
+        if let Ok(place) = self.find(id) {
+            self.words[place].current &= !bit(id);
+            self.tidy(place);
+        }
     }
 
     /// PUBREL arrived.
+    #[inline]
     pub(crate) fn release(&mut self, id: PacketId) -> Departure {
-        if self.received.remove(id) {
-            self.current.remove(id);
+        let Ok(place) = self.find(id) else { return Departure::Unknown };
+        let (word, bit) = (&mut self.words[place], bit(id));
+        if word.received & bit != 0 {
+            word.received &= !bit;
+            word.current &= !bit;
+            self.tidy(place);
             Departure::Released
-        } else if self.current.contains(id) {
+        } else if word.current & bit != 0 {
             Departure::Open
         } else {
             Departure::Unknown
@@ -107,90 +136,48 @@ impl Incoming {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.received.clear();
-        self.current.clear();
-    }
-
-    pub(crate) fn trim(&mut self) {
-        self.received.trim();
-        self.current.trim();
-    }
-}
-
-/// A set of packet ids as a sorted list of non-zero 64-bit words of the bitmap: two entries for a sender that numbers
-/// its messages one after the other, at most 16 KiB for one that does its worst.
-#[derive(Debug, Default)]
-struct IdSet {
-    words: Vec<Word>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Word {
-    index: u16,
-    bits: u64,
-}
-
-impl IdSet {
-    const fn is_empty(&self) -> bool {
-        self.words.is_empty()
-    }
-
-    fn find(&self, id: PacketId) -> (Result<usize, usize>, u64) {
-        let index = id.get() / 64;
-        (self.words.binary_search_by_key(&index, |word| word.index), 1 << (id.get() % 64))
-    }
-
-    fn contains(&self, id: PacketId) -> bool {
-        let (place, bit) = self.find(id);
-        place.is_ok_and(|place| self.words[place].bits & bit != 0)
-    }
-
-    /// Whether the id was not there before.
-    fn insert(&mut self, id: PacketId) -> bool {
-        let (place, bit) = self.find(id);
-        match place {
-            Ok(place) => {
-                let word = &mut self.words[place];
-                let new = word.bits & bit == 0;
-                word.bits |= bit;
-                new
-            }
-            Err(place) => {
-                self.words.insert(place, Word { index: id.get() / 64, bits: bit });
-                true
-            }
-        }
-    }
-
-    /// Whether the id was there.
-    fn remove(&mut self, id: PacketId) -> bool {
-        let (Ok(place), bit) = self.find(id) else { return false };
-        let word = &mut self.words[place];
-        let known = word.bits & bit != 0;
-        word.bits &= !bit;
-        if word.bits == 0 {
-            self.words.remove(place);
-        }
-        known
-    }
-
-    fn iter(&self) -> impl Iterator<Item = PacketId> + '_ {
-        self.words.iter().flat_map(|word| {
-            (0..64)
-                .filter(|bit| word.bits >> bit & 1 == 1)
-                .filter_map(|bit| PacketId::new(word.index * 64 + bit))
-        })
-    }
-
-    fn clear(&mut self) {
         self.words.clear();
     }
 
-    fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         if self.words.is_empty() {
             self.words = Vec::new();
         }
     }
+
+    #[inline]
+    fn find(&self, id: PacketId) -> Result<usize, usize> {
+        self.words.binary_search_by_key(&(id.get() / 64), |word| word.index)
+    }
+
+    #[inline]
+    fn get(&self, id: PacketId) -> Option<&Word> {
+        self.find(id).ok().map(|place| &self.words[place])
+    }
+
+    #[inline]
+    fn get_or_insert(&mut self, id: PacketId) -> &mut Word {
+        let place = self.find(id).unwrap_or_else(|place| {
+            self.words.insert(place, Word { index: id.get() / 64, received: 0, current: 0 });
+            place
+        });
+        &mut self.words[place]
+    }
+
+    /// Removes a word in which nothing is set any more.
+    #[inline]
+    fn tidy(&mut self, place: usize) {
+        let Word { received, current, .. } = self.words[place];
+        if received | current == 0 {
+            self.words.remove(place);
+        }
+    }
+}
+
+/// The place of an id in its word.
+#[inline]
+const fn bit(id: PacketId) -> u64 {
+    1 << (id.get() % 64)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub struct Session {
 
 impl Session {
     /// Whether no flow is open in either direction, so that nothing would be lost by forgetting it.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.outgoing.is_empty() && self.incoming.is_empty()
     }
 
