@@ -1,9 +1,10 @@
 //! Client and server in one process, over TCP: how many small messages with QoS 0 go through in a second.
 //!
-//! `cargo bench -p gantline-benches --bench in_process [-- SECONDS [HOOK]]`, 5 unless told, and a moment where it is run as
-//! a test. HOOK, `sync` or `async`, is a publish hook of the server that forwards everything. The server has a thread, and so has each of two clients: one publishes, the other subscribes. The publisher
-//! never has more than [`WINDOW`] messages underway, so nothing is lost, and what counts is what the subscriber has taken.
-//! Relates to: `gantline bench`, which measures a broker in a process of its own. Leaves out: what each part costs.
+//! `cargo bench -p gantline-benches --bench in_process [-- SECONDS [HOOK]]`, 5 unless told, and a moment where it is
+//! run as a test. HOOK, `sync` or `async`, is a publish hook of the server that forwards everything. The server has a
+//! thread, and so has each of two clients: one publishes, the other subscribes. The publisher never has more than
+//! [`WINDOW`] messages underway, so nothing is lost, and what counts is what the subscriber has taken. Relates to:
+//! `gantline bench`, which measures a broker in a process of its own. Leaves out: what each part costs.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot begin may panic")]
 

@@ -1,9 +1,10 @@
-//! Calls over TCP: how many go through in a second, one after the other and in parallel, and that each has its own answer.
+//! Calls over TCP: how many go through in a second, one after the other and in parallel, and that each has its own
+//! answer.
 //!
-//! `cargo bench -p gantline-benches --bench rpc [-- CALLS] [mqtt://broker]`, 100,000 calls unless told, a few where it is
-//! run as a test. Without the URL of a broker it starts a server on a thread of its own. Caller and responder share a
-//! thread, so that with the broker on another core two cores are enough. Relates to: `in_process.rs`, messages without
-//! answers. Leaves out: what each part costs.
+//! `cargo bench -p gantline-benches --bench rpc [-- CALLS] [mqtt://broker]`, 100,000 calls unless told, a few where it
+//! is run as a test. Without the URL of a broker it starts a server on a thread of its own. Caller and responder share
+//! a thread, so that with the broker on another core two cores are enough. Relates to: `in_process.rs`, messages
+//! without answers. Leaves out: what each part costs.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot begin may panic")]
 

@@ -1,7 +1,7 @@
 //! What the way of a small message allocates: nothing with QoS 0, little with QoS 1 and 2.
 //!
-//! Whole turns of the server's tasks are counted, from the bytes of the publisher to those of the subscribers. The peers
-//! allocate nothing themselves once they have seen a batch.
+//! Whole turns of the server's tasks are counted, from the bytes of the publisher to those of the subscribers. The
+//! peers allocate nothing themselves once they have seen a batch.
 
 use allocation_counter::measure;
 use gantline_benches::flow::{Flow, Plan};

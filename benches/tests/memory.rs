@@ -1,8 +1,8 @@
 //! What things cost in memory: the figures of `docs/performance.md`, and the bounds below which they must stay.
 //!
-//! `cargo test -p gantline-benches --test memory -- --nocapture` prints them. Counted is what is asked of the allocator,
-//! as the mean over many; what the allocator and the kernel add is not. So all figures are the same on every 64-bit
-//! machine, but for the spare room of growing tables, which depends on how many there are.
+//! `cargo test -p gantline-benches --test memory -- --nocapture` prints them. Counted is what is asked of the
+//! allocator, as the mean over many; what the allocator and the kernel add is not. So all figures are the same on every
+//! 64-bit machine, but for the spare room of growing tables, which depends on how many there are.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests may panic and print")]
 

@@ -1,7 +1,8 @@
 //! What an idle TLS connection costs in memory, beside the part of it that is rustls' and not ours to change.
 //!
-//! `cargo test -p gantline-benches --test tls_memory -- --nocapture` prints it. Counted is what is asked of the allocator, as
-//! in `memory.rs`. The clients have a thread of their own, because counted is what the server's thread asks.
+//! `cargo test -p gantline-benches --test tls_memory -- --nocapture` prints it. Counted is what is asked of the
+//! allocator, as in `memory.rs`. The clients have a thread of their own, because counted is what the server's thread
+//! asks.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 

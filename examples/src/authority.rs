@@ -1,5 +1,5 @@
-//! A certificate authority that is made on the spot and forgotten at the end, so that the programs about TLS run without
-//! set-up. Leaves out: keeping a CA, which is what matters in earnest.
+//! A certificate authority that is made on the spot and forgotten at the end, so that the programs about TLS run
+//! without set-up. Leaves out: keeping a CA, which is what matters in earnest.
 
 use gantline::{Certificates, PrivateKey, TlsIdentity};
 use rcgen::{

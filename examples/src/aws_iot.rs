@@ -1,8 +1,8 @@
 //! Connecting to AWS IoT Core, each way: a client certificate on port 8883 or 443, a custom authorizer, WebSocket with
 //! keys of AWS.
 //!
-//! `cargo run --example aws_iot` talks to a stand-in that asks for what AWS asks for, with the account's endpoint to AWS:
-//! `cargo run --example aws_iot -- abc123-ats.iot.eu-central-1.amazonaws.com device.pem device.key`
+//! `cargo run --example aws_iot` talks to a stand-in that asks for what AWS asks for, with the account's endpoint to
+//! AWS: `cargo run --example aws_iot -- abc123-ats.iot.eu-central-1.amazonaws.com device.pem device.key`
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 

@@ -1,5 +1,5 @@
-//! Certificates on both sides: a server that lets only clients of its CA in, a client that is let in, one that is not, and
-//! certificates that are renewed while the client stays.
+//! Certificates on both sides: a server that lets only clients of its CA in, a client that is let in, one that is not,
+//! and certificates that are renewed while the client stays.
 //!
 //! `cargo run --example mutual_tls`
 

@@ -2,8 +2,9 @@
 //!
 //! `cargo run --example persistent_client -- mqtt://localhost kitchen /var/lib/kitchen` (server, client id, directory)
 //!
-//! It sends a reading each second. Kill it (`kill -9`), or the server, and start it again: each reading that it had begun to
-//! send comes once. Readings that it had not begun to send are none of its session; a managed client keeps those too.
+//! It sends a reading each second. Kill it (`kill -9`), or the server, and start it again: each reading that it had
+//! begun to send comes once. Readings that it had not begun to send are none of its session; a managed client keeps
+//! those too.
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 

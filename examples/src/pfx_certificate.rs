@@ -1,5 +1,5 @@
-//! A client certificate from a PKCS#12 file (PFX, `.p12`) with a password, as Windows, Java and `openssl pkcs12 -export`
-//! make them.
+//! A client certificate from a PKCS#12 file (PFX, `.p12`) with a password, as Windows, Java and `openssl pkcs12
+//! -export` make them.
 //!
 //! `cargo run --example pfx_certificate`, or with a file of yours:
 //! `cargo run --example pfx_certificate -- mqtts://broker.example device.p12 PASSWORD`

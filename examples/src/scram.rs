@@ -1,6 +1,6 @@
 //! Extended authentication with SCRAM-SHA-256 (RFC 5802, RFC 7677): both ends prove that they know the password, and
-//! neither sends it. A server with users, a client that authenticates, publishes and authenticates again, and one with a
-//! wrong password.
+//! neither sends it. A server with users, a client that authenticates, publishes and authenticates again, and one with
+//! a wrong password.
 //!
 //! `cargo run --release --example scram`
 //!
@@ -57,7 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 type Key = [u8; 32];
 
 const NAME: &str = "SCRAM-SHA-256";
-/// The least that RFC 7677 allows. More makes guessing slower for whoever steals the records, and connecting for clients.
+/// The least that RFC 7677 allows. More makes guessing slower for whoever steals the records, and connecting for
+/// clients.
 const ITERATIONS: u32 = 4096;
 /// More than this no server can make a client compute.
 const MOST_ITERATIONS: u32 = 1_000_000;
@@ -275,7 +276,8 @@ impl ClientExchange {
         let (nonce, rest) = challenge.strip_prefix("r=")?.split_once(",s=")?;
         let (salt, iterations) = rest.split_once(",i=")?;
         let iterations = iterations.parse().ok()?;
-        // A server that repeats our nonce only wants to hear an old proof again; one that iterates little wants to guess.
+        // A server that repeats our nonce only wants to hear an old proof again; one that iterates little wants to
+        // guess.
         let is_fresh = nonce.len() > self.nonce.len() && nonce.starts_with(&self.nonce);
         if !is_fresh || !(ITERATIONS..=MOST_ITERATIONS).contains(&iterations) {
             return None;

@@ -2,8 +2,8 @@
 //!
 //! `gantline-peers CLIENT publish|receive HOST PORT QOS BYTES SECONDS` prints one line of JSON: messages, seconds of
 //! processor time, and messages per second of it. CLIENT is `gantline` or `rumqttc`. A publisher needs a broker and
-//! nobody who listens. A receiver takes what is published below `bench/`: `gantline-peers source QOS BYTES`, which prints
-//! its port, is there for it, or `gantline bench p2p` feeds it through a broker.
+//! nobody who listens. A receiver takes what is published below `bench/`: `gantline-peers source QOS BYTES`, which
+//! prints its port, is there for it, or `gantline bench p2p` feeds it through a broker.
 //!
 //! Both clients speak MQTT 3.1.1, run on one thread, and have at most [`WINDOW`] messages in flight. Relates to:
 //! `benches/compare-clients`, which runs this. Leaves out: checking what arrives.

@@ -1,9 +1,9 @@
 //! The other end of a receiver: says what a broker says to one client, then publishes to it as fast as it takes it.
 //!
-//! A broker between would be busier than the client, and its batches, not the client, would decide what a message costs.
-//! With QoS 0 whole messages are written 64 KiB at a time and the socket sets the pace; with QoS 1 and 2 there are always
-//! [`WINDOW`] messages in flight. Relates to: `ours` and `theirs`, which receive. Leaves out: all of MQTT that those two
-//! do not send, and every check of it.
+//! A broker between would be busier than the client, and its batches, not the client, would decide what a message
+//! costs. With QoS 0 whole messages are written 64 KiB at a time and the socket sets the pace; with QoS 1 and 2 there
+//! are always [`WINDOW`] messages in flight. Relates to: `ours` and `theirs`, which receive. Leaves out: all of MQTT
+//! that those two do not send, and every check of it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! The flags that say where to listen, and how.
 //!
-//! Relates to: `gantline::transport::BindOptions`, which they set and which says more. Leaves out: TLS, which has flags of its
-//! own.
+//! Relates to: `gantline::transport::BindOptions`, which they set and which says more. Leaves out: TLS, which has flags
+//! of its own.
 
 use clap::Args;
 use gantline::{

@@ -1,7 +1,7 @@
 //! The flags of TLS, and SIGHUP, which reads the files behind them again.
 //!
-//! Relates to: `gantline::server::TlsServerOptions`, which they set and which says more. Leaves out: looking whether the files
-//! have changed, which is the library's.
+//! Relates to: `gantline::server::TlsServerOptions`, which they set and which says more. Leaves out: looking whether
+//! the files have changed, which is the library's.
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The handle.
 //!
-//! A [`Client`] is a cheap clone of one handle. It holds no connection: what it is asked for goes into the mailbox of the
-//! driver, or fails at once if there is none. Relates to: `connecting.rs`, `publish.rs`, `request.rs` and
+//! A [`Client`] is a cheap clone of one handle. It holds no connection: what it is asked for goes into the mailbox of
+//! the driver, or fails at once if there is none. Relates to: `connecting.rs`, `publish.rs`, `request.rs` and
 //! `subscription.rs`, where its verbs are. Leaves out: IO.
 
 use std::future::Future;
@@ -67,8 +67,8 @@ impl Client {
     /// Connects over a stream that is open already, whatever it is: a tunnel, a serial line, one end of
     /// [`memory::pair`](gantline_transport::memory::pair). See [`Stream::from_io`].
     ///
-    /// If the options have an address, what its scheme puts on top of a socket runs over the stream: TLS for `mqtts://`, say, with
-    /// the host of the address as the name of the server. Options without an address
+    /// If the options have an address, what its scheme puts on top of a socket runs over the stream: TLS for
+    /// `mqtts://`, say, with the host of the address as the name of the server. Options without an address
     /// ([`ConnectOptions::default`]) take the stream as it is. Cancel safe; the stream is closed then.
     ///
     /// # Errors
@@ -92,8 +92,8 @@ impl Client {
         connecting::connect(self.shared(), None).await
     }
 
-    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with). Cancel
-    /// safe; the stream is closed then.
+    /// As [`reconnect`](Self::reconnect), over a stream that is open already; see [`connect_with`](Self::connect_with).
+    /// Cancel safe; the stream is closed then.
     ///
     /// # Errors
     ///
@@ -166,10 +166,10 @@ impl Client {
 
     /// A stream of all messages from now on, those of subscriptions included. It outlives connections.
     ///
-    /// A message that several streams want is acknowledged when the last of them has taken it. If the connection is lost
-    /// before, one of QoS 2 that some of them have taken counts as taken, so that they do not get it again; the others
-    /// keep it. One that no stream wants is acknowledged, dropped and told as an event; so take this before connecting
-    /// if a session is resumed whose subscriptions were made elsewhere.
+    /// A message that several streams want is acknowledged when the last of them has taken it. If the connection is
+    /// lost before, one of QoS 2 that some of them have taken counts as taken, so that they do not get it again; the
+    /// others keep it. One that no stream wants is acknowledged, dropped and told as an event; so take this before
+    /// connecting if a session is resumed whose subscriptions were made elsewhere.
     pub fn messages(&self) -> Messages {
         Messages::new(self.clone())
     }
@@ -202,8 +202,8 @@ impl Client {
     }
 
     /// Calls a function with what the server granted whenever a connection is there from now on: an adapter of
-    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. Subscriptions of a session that is gone can be made anew
-    /// here.
+    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. Subscriptions of a session that is gone can be
+    /// made anew here.
     pub fn on_connected<F, T>(&self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Arc<ConnectionInfo>) -> T + Send + 'static,
@@ -216,8 +216,8 @@ impl Client {
     }
 
     /// Calls a function with the cause whenever a connection has ended from now on: an adapter of
-    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. It may [`reconnect`](Self::reconnect); an attempt that
-    /// fails is no disconnection, but [`Event::ConnectFailed`].
+    /// [`events`](Self::events), as [`on_event`](Self::on_event) is. It may [`reconnect`](Self::reconnect); an attempt
+    /// that fails is no disconnection, but [`Event::ConnectFailed`].
     pub fn on_disconnected<F, T>(&self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(DisconnectCause) -> T + Send + 'static,
@@ -246,13 +246,13 @@ impl Client {
         })
     }
 
-    /// Authenticates again on the present connection, with the [method](ConnectOptions::authentication) that it was made
-    /// with: because a token expires, say. Everything else goes on meanwhile. One at a time.
+    /// Authenticates again on the present connection, with the [method](ConnectOptions::authentication) that it was
+    /// made with: because a token expires, say. Everything else goes on meanwhile. One at a time.
     ///
     /// The method runs in this future. **Not cancel safe:** the server cannot be asked to forget an exchange that has
     /// begun, so a future that is dropped from then on ends the connection, with
-    /// [`AuthenticationFailure::Abandoned`](crate::AuthenticationFailure::Abandoned) as its cause. A time-out around it is
-    /// therefore a bound for the server too; there is none otherwise.
+    /// [`AuthenticationFailure::Abandoned`](crate::AuthenticationFailure::Abandoned) as its cause. A time-out around it
+    /// is therefore a bound for the server too; there is none otherwise.
     ///
     /// # Errors
     ///
@@ -275,8 +275,8 @@ impl Client {
         })
     }
 
-    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement. Cancel safe:
-    /// it only waits.
+    /// Resolves when everything that was accepted before is written to the network. That is no acknowledgement. Cancel
+    /// safe: it only waits.
     ///
     /// # Errors
     ///
@@ -302,8 +302,8 @@ impl Client {
         self.shared().station.lock().info.clone()
     }
 
-    /// The client id: the one of the last attempt to connect, be it given, generated or assigned; before that, the one of
-    /// the options, if they give one.
+    /// The client id: the one of the last attempt to connect, be it given, generated or assigned; before that, the one
+    /// of the options, if they give one.
     pub fn client_id(&self) -> Option<ClientId> {
         self.shared().station.lock().client_id()
     }

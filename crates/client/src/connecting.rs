@@ -1,8 +1,8 @@
 //! Connecting: from the options to an open connection, driven by the caller's own future.
 //!
 //! Until CONNACK nothing runs but that future, so dropping it leaves nothing behind: the stream is closed and the lease
-//! gives the session back. What follows CONNACK happens at once, without awaiting. Relates to: `driver.rs`, the task that
-//! takes over. Leaves out: trying again.
+//! gives the session back. What follows CONNACK happens at once, without awaiting. Relates to: `driver.rs`, the task
+//! that takes over. Leaves out: trying again.
 
 use std::io;
 use std::sync::Arc;
@@ -170,7 +170,8 @@ async fn reach(options: &ConnectOptions, stream: Option<Stream>) -> Result<Strea
     }
 }
 
-/// In TLS 1.3 a server judges our certificate after our part of the handshake; what it says then is a failure to reach it.
+/// In TLS 1.3 a server judges our certificate after our part of the handshake; what it says then is a failure to reach
+/// it.
 fn of_handshake(error: ConnectError, options: &ConnectOptions) -> ConnectError {
     match (&error, &options.address) {
         (ConnectError::Network(cause), Some(address)) => match TlsFailure::of(cause) {
@@ -194,8 +195,8 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    /// Answers each AUTH of the server until CONNACK comes; returns that, once the method is content with it. Only then the
-    /// machine gets it, so that an attempt which ends here has changed nothing.
+    /// Answers each AUTH of the server until CONNACK comes; returns that, once the method is content with it. Only then
+    /// the machine gets it, so that an attempt which ends here has changed nothing.
     async fn authenticate(
         &mut self,
         machine: &mut ClientConnection<Lease>,
@@ -279,8 +280,8 @@ fn failed(error: io::Error) -> ConnectError {
     ConnectError::Network(Arc::new(error))
 }
 
-/// How many bytes an answer still lacks, as far as one can tell. The first byte is judged at once: another protocol does
-/// not go on as ours would, and one would wait for the rest in vain.
+/// How many bytes an answer still lacks, as far as one can tell. The first byte is judged at once: another protocol
+/// does not go on as ours would, and one would wait for the rest in vain.
 fn missing(frame: &[u8], maximum: u32) -> Result<u64, ConnectError> {
     let Some(first) = frame.first() else { return Ok(SHORTEST_PACKET) };
     // No server sends CONNECT, let alone one with these flags.

@@ -1,7 +1,7 @@
 //! When answers to requests have been waited for too long.
 //!
-//! All have the same time, so those who asked first are due first. Relates to: `exchange.rs`, which has the requests, and
-//! `pending.rs`, which does the same for publishes. Leaves out: the timer.
+//! All have the same time, so those who asked first are due first. Relates to: `exchange.rs`, which has the requests,
+//! and `pending.rs`, which does the same for publishes. Leaves out: the timer.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,8 +38,8 @@ impl Deadlines {
         self.limit.is_some()
     }
 
-    /// Adds a request that is sent now. `is_awaited` tells of earlier ones whether they still wait; those in front that do
-    /// not are forgotten.
+    /// Adds a request that is sent now. `is_awaited` tells of earlier ones whether they still wait; those in front that
+    /// do not are forgotten.
     pub(crate) fn add(&mut self, now: Moment, awaited: Awaited, is_awaited: impl Fn(Awaited) -> bool) {
         let Some(limit) = self.limit else { return };
         while self.due.front().is_some_and(|(_, earlier)| !is_awaited(*earlier)) {

@@ -1,9 +1,9 @@
 //! The driver: the one task that does the IO of a connection.
 //!
 //! It has three wake sources (the socket, the mailbox and a timer) and never awaits user code, so everything a handle
-//! offers may be called from wherever messages are handled. A turn reads once, looks at the mailbox and writes once; all
-//! that a turn produced leaves in one write. Relates to: `exchange.rs`, what packets and commands lead to. Leaves out:
-//! how the connection came to be, and whether another follows.
+//! offers may be called from wherever messages are handled. A turn reads once, looks at the mailbox and writes once;
+//! all that a turn produced leaves in one write. Relates to: `exchange.rs`, what packets and commands lead to. Leaves
+//! out: how the connection came to be, and whether another follows.
 
 use std::future::Future;
 use std::io;
@@ -201,8 +201,8 @@ impl Driver {
         })
     }
 
-    /// Whether what there is to write waits for the next turn: the application has its turn before, and will most likely
-    /// acknowledge more. A write costs as much as many messages. Not twice in a row.
+    /// Whether what there is to write waits for the next turn: the application has its turn before, and will most
+    /// likely acknowledge more. A write costs as much as many messages. Not twice in a row.
     fn may_write_later(&mut self, delivered: bool) -> bool {
         self.postponed = delivered && !self.postponed && self.framed.pending_out() > 0;
         self.postponed
@@ -257,9 +257,9 @@ impl Driver {
     }
 
     /// Whether the socket is left unread because a stream is more than half full and has not been taken from, so that a
-    /// burst which the application could bear loses nothing. That ends when a quarter is left, and otherwise after a while:
-    /// a short one if something of ours waits for the server, whose answer comes through that socket. The streams that
-    /// are still too full then are not waited for any more, until they have been taken from.
+    /// burst which the application could bear loses nothing. That ends when a quarter is left, and otherwise after a
+    /// while: a short one if something of ours waits for the server, whose answer comes through that socket. The
+    /// streams that are still too full then are not waited for any more, until they have been taken from.
     fn waits_for_application(&mut self, now: Moment) -> bool {
         if !self.shared.gauge.is_pressing() {
             self.hold = None;

@@ -1,8 +1,8 @@
 //! What can go wrong: one enum per operation, each saying who is at fault.
 //!
-//! All of them are `Clone`, because one lost connection is told to many waiters. [`DisconnectCause`] is why a connection
-//! ended; [`ConnectionLost`] adds what that means for the operation that was under way. Leaves out: errors in the
-//! options, which are found before anything is sent and stand in `options.rs`.
+//! All of them are `Clone`, because one lost connection is told to many waiters. [`DisconnectCause`] is why a
+//! connection ended; [`ConnectionLost`] adds what that means for the operation that was under way. Leaves out: errors
+//! in the options, which are found before anything is sent and stand in `options.rs`.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,8 @@ use gantline_transport::TransportError;
 
 use crate::options::OptionsError;
 
-/// Why [`Client::connect`](crate::Client::connect) or a later attempt on the same handle failed. Nothing is left behind.
+/// Why [`Client::connect`](crate::Client::connect) or a later attempt on the same handle failed. Nothing is left
+/// behind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -27,8 +28,8 @@ pub enum ConnectError {
     /// A field of CONNECT cannot be expressed. Nothing was sent.
     #[error("CONNECT cannot be written: {0}")]
     Unwritable(#[from] EncodeError),
-    /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options failed. Nothing was sent, and
-    /// the server is not to blame.
+    /// The [provider of credentials](crate::ConnectOptions::credentials_provider) of the options failed. Nothing was
+    /// sent, and the server is not to blame.
     #[error("our credentials provider failed: {0}")]
     CredentialsUnavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The [session store](crate::ConnectOptions::session_store) of the options failed. Nothing was sent, and the
@@ -78,8 +79,8 @@ pub enum ConnectError {
     /// The server's CONNACK, or an AUTH before it, breaks the protocol.
     #[error(transparent)]
     ServerViolated(Violation),
-    /// The server closed instead of answering CONNECT. A server does so with a version that it does not know, and where it
-    /// wants TLS, too.
+    /// The server closed instead of answering CONNECT. A server does so with a version that it does not know, and where
+    /// it wants TLS, too.
     #[error(
         "the server closed the connection without answering CONNECT: it may want TLS, or another version"
     )]
@@ -299,8 +300,8 @@ pub struct PublishResult {
 }
 
 impl PublishResult {
-    /// Whether the server said that nobody subscribes to the topic. A server need not say so, and at QoS 0 and on 3.x none
-    /// can: false means that it is not known.
+    /// Whether the server said that nobody subscribes to the topic. A server need not say so, and at QoS 0 and on 3.x
+    /// none can: false means that it is not known.
     pub fn has_no_subscribers(&self) -> bool {
         self.reason == ReasonCode::NoMatchingSubscribers
     }
@@ -413,8 +414,8 @@ pub enum ReauthenticateError {
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
-    /// The connection was made without [`ConnectOptions::authentication`](crate::ConnectOptions::authentication), so there
-    /// is nothing to do again.
+    /// The connection was made without [`ConnectOptions::authentication`](crate::ConnectOptions::authentication), so
+    /// there is nothing to do again.
     #[error("the connection has no authentication method")]
     NoMethod,
     /// Another call on this connection has not ended yet.

@@ -1,7 +1,7 @@
 //! Events: what happens to the connection, for whoever listens.
 //!
-//! Each [`Events`] is a bounded queue of its own, so that a listener that is slow, or gone, disturbs nobody. Leaves out:
-//! messages, which are streams of their own.
+//! Each [`Events`] is a bounded queue of its own, so that a listener that is slow, or gone, disturbs nobody. Leaves
+//! out: messages, which are streams of their own.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -465,8 +465,9 @@ impl Exchange {
         Ok(())
     }
 
-    /// The connection is over; may be said twice. The order matters: once the streams are frozen no message is taken any
-    /// more, so that every receipt which the application is done with is collected, and applied to the session then.
+    /// The connection is over; may be said twice. The order matters: once the streams are frozen no message is taken
+    /// any more, so that every receipt which the application is done with is collected, and applied to the session
+    /// then.
     pub(crate) fn end(&mut self) {
         self.deliver();
         let kept = self.machine.limits().session_expiry_interval > 0;

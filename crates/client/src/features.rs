@@ -1,7 +1,7 @@
 //! What only 5.0 has, so that an older connection can refuse it by name instead of leaving it out.
 //!
-//! Relates to: [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features), which switches this off.
-//! Leaves out: the options of CONNECT, which `options/check.rs` knows.
+//! Relates to: [`ConnectOptions::validate_features`](crate::ConnectOptions::validate_features), which switches this
+//! off. Leaves out: the options of CONNECT, which `options/check.rs` knows.
 
 use gantline_protocol::{Message, ProtocolVersion};
 

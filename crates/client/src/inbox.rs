@@ -12,8 +12,8 @@
 //!
 //! The receipts of what was taken lie here, under the same lock, until the driver collects them; it hears of the first.
 //!
-//! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox only
-//! says which receipts are due.
+//! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox
+//! only says which receipts are due.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,14 +28,15 @@ use crate::ticket::Ticket;
 /// What a stream does with a message that exceeds its bounds.
 ///
 /// It does not come to that as long as the application takes: while a stream is more than half full and something in it
-/// could be dropped, the client leaves its socket unread, until a quarter is left. A stream that the application does not
-/// take from in time is waited for no longer than 1 s, or 50 ms while something of ours waits for the server, and again
-/// only when no more than a quarter is left. Meanwhile 64 messages, or the one with which their payloads reach 64 KiB, may
-/// exceed the bounds. What a stream has fetched, a sixteenth of its bounds, is not dropped any more.
+/// could be dropped, the client leaves its socket unread, until a quarter is left. A stream that the application does
+/// not take from in time is waited for no longer than 1 s, or 50 ms while something of ours waits for the server, and
+/// again only when no more than a quarter is left. Meanwhile 64 messages, or the one with which their payloads reach 64
+/// KiB, may exceed the bounds. What a stream has fetched, a sixteenth of its bounds, is not dropped any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFull {
-    /// QoS 1 and 2 are kept, and their acknowledgements are held until the application takes them, which holds the sender
-    /// back. Of QoS 0, which has no acknowledgements, the oldest is dropped, counted and told as an event. The default.
+    /// QoS 1 and 2 are kept, and their acknowledgements are held until the application takes them, which holds the
+    /// sender back. Of QoS 0, which has no acknowledgements, the oldest is dropped, counted and told as an event. The
+    /// default.
     #[default]
     HoldAcks,
     /// The oldest message is acknowledged, dropped, counted and told as an event.
@@ -152,8 +153,9 @@ impl Inbox {
 
     /// Takes the next message; `Ready(None)` if none will come any more. `hand_over` gets it while the stream cannot be
     /// frozen, and may give a receipt: then it is here before the end of the connection [keeps](Self::keep) what is.
-    /// Messages of QoS 0 that come right behind are put into `batch`, which is empty, and count here until the next call.
-    /// The flag says that the driver has to be told: it may read again, or has receipts to [collect](Self::collect).
+    /// Messages of QoS 0 that come right behind are put into `batch`, which is empty, and count here until the next
+    /// call. The flag says that the driver has to be told: it may read again, or has receipts to
+    /// [collect](Self::collect).
     #[inline]
     pub(crate) fn poll_take<T>(
         &self,
@@ -261,8 +263,8 @@ impl Inbox {
         state.waker.take()
     }
 
-    /// The stream is gone. `note` gets all receipts, those of what it did not take too, while the stream cannot be frozen,
-    /// as in [`poll_take`](Self::poll_take).
+    /// The stream is gone. `note` gets all receipts, those of what it did not take too, while the stream cannot be
+    /// frozen, as in [`poll_take`](Self::poll_take).
     pub(crate) fn abandon<T>(&self, note: impl FnOnce(Vec<(Receipt, ReasonCode)>) -> T) -> T {
         let mut state = self.state.lock();
         state.ended = true;

@@ -1,8 +1,8 @@
 //! Looking at the packets of a connection as they go over the wire.
 //!
-//! An inspected connection has a layer over its stream that finds packets in what passes; without an inspector there is no
-//! such layer. Relates to: [`ConnectOptions::packet_inspector`](crate::ConnectOptions::packet_inspector), which asks for it.
-//! Leaves out: changing packets, and what they mean; `Packet::decode` of the protocol crate reads them.
+//! An inspected connection has a layer over its stream that finds packets in what passes; without an inspector there is
+//! no such layer. Relates to: [`ConnectOptions::packet_inspector`](crate::ConnectOptions::packet_inspector), which asks
+//! for it. Leaves out: changing packets, and what they mean; `Packet::decode` of the protocol crate reads them.
 
 use std::fmt;
 use std::io;

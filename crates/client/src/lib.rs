@@ -20,8 +20,8 @@
 //! # Publishing
 //!
 //! [`Client::publish`] has two steps, one future for both: a message is *accepted* into the bounded output, then
-//! *acknowledged*. Awaited, it waits for both; with [`Publish::queued`] for the first, which gives a [`Delivery`] for the
-//! second.
+//! *acknowledged*. Awaited, it waits for both; with [`Publish::queued`] for the first, which gives a [`Delivery`] for
+//! the second.
 //!
 //! # Receiving
 //!
@@ -29,8 +29,8 @@
 //! QoS 1 or 2 is acknowledged when the application has taken it, so an application that is slow holds its senders back
 //! and loses nothing; see [`OnFull`] for the choice and [`ManualAcks`] for acknowledging by hand.
 //!
-//! A payload of up to 128 KiB shares memory with its neighbours, at most 32 times its size or 512 bytes; who keeps many of
-//! them for long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
+//! A payload of up to 128 KiB shares memory with its neighbours, at most 32 times its size or 512 bytes; who keeps many
+//! of them for long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
 //!
 //! # When the connection is lost
 //!
@@ -46,8 +46,8 @@
 //! # How it is made
 //!
 //! Connecting runs in the caller's future; what follows is done by one task for each connection, the driver, which owns
-//! the socket and never awaits user code. Handles talk to it through a mailbox, acknowledgements wake a slot of a slab, so
-//! a message costs no channel.
+//! the socket and never awaits user code. Handles talk to it through a mailbox, acknowledgements wake a slot of a slab,
+//! so a message costs no channel.
 
 mod authentication;
 #[cfg(feature = "aws-iot")]

@@ -1,8 +1,9 @@
 //! A client without a will of its own: packets in, packets out.
 //!
-//! For tests of servers, for tools, and for protocols on top of MQTT that the [`Client`](crate::Client) is too clever for.
-//! Nothing is sent but what you send, no ping, no acknowledgement and no goodbye, and no order of packets is checked; only
-//! each packet by itself. Relates to: `gantline_protocol::packet`, whose packets these are. Leaves out: the whole protocol.
+//! For tests of servers, for tools, and for protocols on top of MQTT that the [`Client`](crate::Client) is too clever
+//! for. Nothing is sent but what you send, no ping, no acknowledgement and no goodbye, and no order of packets is
+//! checked; only each packet by itself. Relates to: `gantline_protocol::packet`, whose packets these are. Leaves out:
+//! the whole protocol.
 
 use std::io;
 use std::sync::Arc;
@@ -59,9 +60,9 @@ pub enum LowLevelError {
 }
 
 impl LowLevelClient {
-    /// Opens the transport to the address of the options, with their TLS, WebSocket, proxy and TCP options, their connect
-    /// time-out and maximum packet size, and their packet inspector. Nothing of MQTT is sent: that, CONNECT included, is up to
-    /// you. Cancel safe: dropped, it leaves nothing behind.
+    /// Opens the transport to the address of the options, with their TLS, WebSocket, proxy and TCP options, their
+    /// connect time-out and maximum packet size, and their packet inspector. Nothing of MQTT is sent: that, CONNECT
+    /// included, is up to you. Cancel safe: dropped, it leaves nothing behind.
     ///
     /// # Errors
     ///
@@ -80,8 +81,8 @@ impl LowLevelClient {
         Self { framed: Framed::new(stream, options.maximum_packet_size), version: options.version }
     }
 
-    /// The version in which packets are written and read: the one of the last CONNECT that was sent, before that the one of
-    /// the options.
+    /// The version in which packets are written and read: the one of the last CONNECT that was sent, before that the
+    /// one of the options.
     pub const fn version(&self) -> ProtocolVersion {
         self.version
     }
@@ -91,8 +92,8 @@ impl LowLevelClient {
         self.framed.info()
     }
 
-    /// Sends a packet; resolves when it is written to the network. Cancel safe in this sense: once polled, the packet is sent
-    /// in whole, by the next call if not by this one.
+    /// Sends a packet; resolves when it is written to the network. Cancel safe in this sense: once polled, the packet
+    /// is sent in whole, by the next call if not by this one.
     ///
     /// # Errors
     ///
@@ -131,7 +132,8 @@ impl LowLevelClient {
         Packet::decode(&frame, self.version).map_err(LowLevelError::Violation)
     }
 
-    /// Closes the connection, without a goodbye: that is a packet. Cancel safe; dropping the client closes it too, at once.
+    /// Closes the connection, without a goodbye: that is a packet. Cancel safe; dropping the client closes it too, at
+    /// once.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 //!
 //! Setters never fail except where a text is parsed. What contradicts something else is found by
 //! [`ConnectOptions::check`], which every connect calls before anything is sent. The setters of credentials stand in
-//! `options/credentials.rs`, those of the transport in `options/transport.rs`; `options/packet.rs` makes CONNECT of them. Leaves
-//! out: what the server makes of it, which is in the [`ConnectionInfo`](crate::ConnectionInfo).
+//! `options/credentials.rs`, those of the transport in `options/transport.rs`; `options/packet.rs` makes CONNECT of
+//! them. Leaves out: what the server makes of it, which is in the [`ConnectionInfo`](crate::ConnectionInfo).
 
 mod check;
 mod credentials;
@@ -159,17 +159,17 @@ impl ConnectOptions {
         self
     }
 
-    /// Whether it is an error to ask for what the version of the connection does not have: an option of CONNECT, SUBSCRIBE,
-    /// UNSUBSCRIBE or DISCONNECT, or a property of a message. Default true; the error names it. If false, all that is left
-    /// out, apart from [`authentication`](Self::authentication): for programs that can do without.
+    /// Whether it is an error to ask for what the version of the connection does not have: an option of CONNECT,
+    /// SUBSCRIBE, UNSUBSCRIBE or DISCONNECT, or a property of a message. Default true; the error names it. If false,
+    /// all that is left out, apart from [`authentication`](Self::authentication): for programs that can do without.
     pub const fn validate_features(mut self, validate: bool) -> Self {
         self.validate_features = validate;
         self
     }
 
     /// The longest silence on our side: the client pings when it sent nothing for so long, or got nothing for twice as
-    /// long, and gives the server up when a ping is not answered for as long again. Default 60 s; whole seconds, rounded
-    /// up, at most 65,535; zero switches it off. The server may demand another value.
+    /// long, and gives the server up when a ping is not answered for as long again. Default 60 s; whole seconds,
+    /// rounded up, at most 65,535; zero switches it off. The server may demand another value.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = u16::try_from(whole_seconds(interval)).unwrap_or(u16::MAX);
         self
@@ -249,8 +249,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The most time for connecting, from the resolution of the name to CONNACK; the handshake of TLS and what asks for an
-    /// identity or authenticates are included. Default 10 s.
+    /// The most time for connecting, from the resolution of the name to CONNACK; the handshake of TLS and what asks for
+    /// an identity or authenticates are included. Default 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -267,8 +267,8 @@ impl ConnectOptions {
     /// ends with an error of its own; the connection goes on. Default: none, because a dead connection is found by the
     /// [keep alive](Self::keep_alive).
     ///
-    /// It is counted from when the request is accepted, so not while a publisher waits for room in the output. Nothing is taken
-    /// back: a message is delivered all the same, and a subscription is given up by an unsubscribe.
+    /// It is counted from when the request is accepted, so not while a publisher waits for room in the output. Nothing
+    /// is taken back: a message is delivered all the same, and a subscription is given up by an unsubscribe.
     pub const fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = Some(timeout);
         self
@@ -314,8 +314,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB. See
-    /// [`OnFull`] for what happens there.
+    /// The bounds of each stream of messages, unless its subscription says otherwise. Default 1,024 messages and 4 MiB.
+    /// See [`OnFull`] for what happens there.
     pub const fn stream_bounds(mut self, messages: usize, bytes: usize) -> Self {
         self.stream_bounds = StreamBounds { messages, bytes };
         self
@@ -335,11 +335,12 @@ impl ConnectOptions {
         self
     }
 
-    /// A function that sees every packet, whole and as it goes over the wire, inside TLS and WebSocket: to log, to count, to
-    /// find out. Default: none, which costs nothing. Packets of a later connection are those with CONNECT before them.
+    /// A function that sees every packet, whole and as it goes over the wire, inside TLS and WebSocket: to log, to
+    /// count, to find out. Default: none, which costs nothing. Packets of a later connection are those with CONNECT
+    /// before them.
     ///
-    /// It is called by the task of the connection, so it must be quick, must not block and must not panic; a packet that
-    /// comes in parts is copied for it. CONNECT has the password in it.
+    /// It is called by the task of the connection, so it must be quick, must not block and must not panic; a packet
+    /// that comes in parts is copied for it. CONNECT has the password in it.
     ///
     /// ```
     /// use gantline_client::{ConnectOptions, PacketDirection};

@@ -1,8 +1,8 @@
 //! Memory for the payloads of received messages.
 //!
-//! They are copied one behind the other into chunks that are used again once the application has dropped all that lies in
-//! them: many messages share what memory costs, and a stream of them does not ask the system for more again and again.
-//! Relates to: `exchange.rs`, which makes messages. Leaves out: what is larger than pays.
+//! They are copied one behind the other into chunks that are used again once the application has dropped all that lies
+//! in them: many messages share what memory costs, and a stream of them does not ask the system for more again and
+//! again. Relates to: `exchange.rs`, which makes messages. Leaves out: what is larger than pays.
 
 use bytes::{Bytes, BytesMut};
 

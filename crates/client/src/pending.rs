@@ -2,8 +2,8 @@
 //!
 //! A publish of QoS 1 or 2 has a slot in a slab; its number is the tag that the machine gives back when the flow is
 //! complete. A slot belongs to two: to the waiter until it has read the outcome or was dropped, and to the connection's
-//! side until the flow is over. A message in flight outlives its connection together with the session, so only when both
-//! have let go is the slot used again. Leaves out: requests, of which the driver keeps the few that there are.
+//! side until the flow is over. A message in flight outlives its connection together with the session, so only when
+//! both have let go is the slot used again. Leaves out: requests, of which the driver keeps the few that there are.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

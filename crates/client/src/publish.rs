@@ -21,8 +21,8 @@ use crate::shared::Accepted;
 /// QoS 2, at PUBCOMP. While the output is full it waits, in the order of the callers. The order in which messages are
 /// accepted is the order on the wire.
 ///
-/// Cancel safe: dropped before the message was accepted, nothing is sent; dropped later, the message is delivered all the
-/// same and only its outcome remains unknown.
+/// Cancel safe: dropped before the message was accepted, nothing is sent; dropped later, the message is delivered all
+/// the same and only its outcome remains unknown.
 ///
 /// # Errors
 ///
@@ -141,8 +141,8 @@ impl Drop for Publish {
     }
 }
 
-/// The first step of a [`Publish`]: resolves when the message is accepted. Made by [`Publish::queued`]. Cancel safe: dropped
-/// before that, nothing is sent.
+/// The first step of a [`Publish`]: resolves when the message is accepted. Made by [`Publish::queued`]. Cancel safe:
+/// dropped before that, nothing is sent.
 ///
 /// # Errors
 ///

@@ -44,8 +44,8 @@ pub(crate) async fn reauthenticate(shared: &Arc<Shared>) -> Result<(), Reauthent
     }
 }
 
-/// The caller's right to the one exchange of a connection. Dropped before the end, it ends the connection: what the server
-/// was told cannot be taken back.
+/// The caller's right to the one exchange of a connection. Dropped before the end, it ends the connection: what the
+/// server was told cannot be taken back.
 #[derive(Debug)]
 struct Ticket<'a> {
     shared: &'a Arc<Shared>,

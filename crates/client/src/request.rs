@@ -1,7 +1,7 @@
 //! Requests on their way: SUBSCRIBE, UNSUBSCRIBE and DISCONNECT with their options.
 //!
-//! Each is a value on which options are set and which is then awaited, so that one verb serves with and without options.
-//! Leaves out: what becomes of a subscription once it is made (`subscription.rs`).
+//! Each is a value on which options are set and which is then awaited, so that one verb serves with and without
+//! options. Leaves out: what becomes of a subscription once it is made (`subscription.rs`).
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -375,8 +375,8 @@ impl Disconnect {
         self
     }
 
-    /// The properties, such as another session expiry; a session that ends with its connection cannot be kept by it. 5.0
-    /// only.
+    /// The properties, such as another session expiry; a session that ends with its connection cannot be kept by it.
+    /// 5.0 only.
     pub fn properties(mut self, properties: DisconnectProperties) -> Self {
         self.properties = properties;
         self

@@ -100,9 +100,9 @@ impl Station {
         self.last_cause = Some(cause);
     }
 
-    /// Sets the id to connect with; a generated or assigned one is kept, because it names the session. For another client
-    /// the session begins anew, because what this one had in flight is nothing to it; returns what it had. So it does
-    /// when the session has ended with its connection: 3.1 has no way to tell [MQTT-3.1.2-6 of 3.1.1].
+    /// Sets the id to connect with; a generated or assigned one is kept, because it names the session. For another
+    /// client the session begins anew, because what this one had in flight is nothing to it; returns what it had. So it
+    /// does when the session has ended with its connection: 3.1 has no way to tell [MQTT-3.1.2-6 of 3.1.1].
     fn identify(&mut self, identity: &Identity) -> Vec<Lost> {
         let wanted = match identity {
             Identity::Given(id) => Some(id.clone()),

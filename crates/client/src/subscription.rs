@@ -1,8 +1,8 @@
 //! Streams of messages: of one subscription, or of everything.
 //!
-//! A stream owns a [`Tap`]: its place in the dispatch. Taking a message acknowledges it, unless acknowledging is left to
-//! the application ([`ManualAcks`]). Relates to: `inbox.rs`, where messages wait. Leaves out: how a subscription is made
-//! (`request.rs`).
+//! A stream owns a [`Tap`]: its place in the dispatch. Taking a message acknowledges it, unless acknowledging is left
+//! to the application ([`ManualAcks`]). Relates to: `inbox.rs`, where messages wait. Leaves out: how a subscription is
+//! made (`request.rs`).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,10 +25,10 @@ use crate::ticket::Ticket;
 
 /// The messages of a subscription, a bounded stream. Made by [`Client::subscribe`].
 ///
-/// A message is acknowledged when it is taken from here; what is not taken holds back the acknowledgements of later ones.
-/// The stream lives as long as its subscription: it ends when somebody unsubscribes, and when the session is gone, be it
-/// with the connection or found missing by the next one. While a session waits for its next connection, so does the
-/// stream.
+/// A message is acknowledged when it is taken from here; what is not taken holds back the acknowledgements of later
+/// ones. The stream lives as long as its subscription: it ends when somebody unsubscribes, and when the session is
+/// gone, be it with the connection or found missing by the next one. While a session waits for its next connection, so
+/// does the stream.
 ///
 /// Dropping it unsubscribes, unless another stream holds the same filter, and acknowledges what was not taken.
 #[derive(Debug)]
@@ -47,7 +47,8 @@ impl Subscription {
         Self { tap, filters, granted, properties, client: Some(client) }
     }
 
-    /// The next message; `None` when the subscription is over. Cancel safe: a message is taken only when it is returned.
+    /// The next message; `None` when the subscription is over. Cancel safe: a message is taken only when it is
+    /// returned.
     pub async fn next(&mut self) -> Option<Message> {
         std::future::poll_fn(|cx| self.tap.poll_message(cx)).await
     }
@@ -77,9 +78,9 @@ impl Subscription {
         ManualAcks(self)
     }
 
-    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client in
-    /// every way. Ends with the subscription or with the client, or when the task is aborted. A function that owns a clone of
-    /// the client keeps it.
+    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client
+    /// in every way. Ends with the subscription or with the client, or when the task is aborted. A function that owns a
+    /// clone of the client keeps it.
     pub fn for_each<F, T>(mut self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,
@@ -90,10 +91,11 @@ impl Subscription {
         tokio::spawn(self.tap.for_each(handle))
     }
 
-    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of its own.
-    /// Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done; acknowledgements leave in
-    /// the order of arrival whoever is done first. Ends as `for_each` does, and takes handlers that are not done with it: their
-    /// messages stay unacknowledged, and so does that of a handler which panics.
+    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of
+    /// its own. Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done;
+    /// acknowledgements leave in the order of arrival whoever is done first. Ends as `for_each` does, and takes
+    /// handlers that are not done with it: their messages stay unacknowledged, and so does that of a handler which
+    /// panics.
     pub fn for_each_concurrent<F, T>(mut self, limit: usize, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,
@@ -152,8 +154,9 @@ impl Messages {
         ManualAcks(self)
     }
 
-    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client in
-    /// every way. Ends with the client, or when the task is aborted. A function that owns a clone of the client keeps it.
+    /// Calls a function with each message, one after the other, in a task of its own. The function may use the client
+    /// in every way. Ends with the client, or when the task is aborted. A function that owns a clone of the client
+    /// keeps it.
     pub fn for_each<F, T>(mut self, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,
@@ -163,10 +166,11 @@ impl Messages {
         tokio::spawn(self.tap.for_each(handle))
     }
 
-    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of its own.
-    /// Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done; acknowledgements leave in
-    /// the order of arrival whoever is done first. Ends as `for_each` does, and takes handlers that are not done with it: their
-    /// messages stay unacknowledged, and so does that of a handler which panics.
+    /// Calls a function with each message, for at most `limit` messages at a time (0 counts as 1), each in a task of
+    /// its own. Unlike with [`for_each`](Self::for_each) a message is acknowledged when its handler is done;
+    /// acknowledgements leave in the order of arrival whoever is done first. Ends as `for_each` does, and takes
+    /// handlers that are not done with it: their messages stay unacknowledged, and so does that of a handler which
+    /// panics.
     pub fn for_each_concurrent<F, T>(mut self, limit: usize, handle: F) -> JoinHandle<()>
     where
         F: FnMut(Message) -> T + Send + 'static,
@@ -213,8 +217,8 @@ impl<S: Source + Unpin> Stream for ManualAcks<S> {
 /// A message that waits for the application's acknowledgement. It is the message, too.
 ///
 /// Acknowledgements leave in the order in which the messages arrived, so each one waits for all before it. One that is
-/// dropped without acknowledgement holds back all later ones of its QoS; the server sends it again on the next connection
-/// that resumes the session.
+/// dropped without acknowledgement holds back all later ones of its QoS; the server sends it again on the next
+/// connection that resumes the session.
 #[derive(Debug)]
 pub struct Unacknowledged {
     message: Message,

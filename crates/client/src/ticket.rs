@@ -1,7 +1,7 @@
 //! The right to acknowledge a message.
 //!
-//! A message that several streams want is acknowledged when the last of them has taken it, or, if some have and it is of
-//! QoS 2, when the connection has ended. Relates to: `inbox.rs`, where messages wait with their tickets. Leaves out:
+//! A message that several streams want is acknowledged when the last of them has taken it, or, if some have and it is
+//! of QoS 2, when the connection has ended. Relates to: `inbox.rs`, where messages wait with their tickets. Leaves out:
 //! sending acknowledgements, and their order, which the machine keeps.
 
 use std::sync::Arc;
@@ -64,9 +64,9 @@ impl Ticket {
         matches!(self, Self::Void)
     }
 
-    /// The connection is over and no stream takes messages of it any more. One of QoS 2 that some streams have taken and
-    /// this one has not is kept for it and counts as taken now, because sent again it would come to the others twice.
-    /// Returns the receipt, once for all streams.
+    /// The connection is over and no stream takes messages of it any more. One of QoS 2 that some streams have taken
+    /// and this one has not is kept for it and counts as taken now, because sent again it would come to the others
+    /// twice. Returns the receipt, once for all streams.
     pub(crate) fn keep(&self) -> Option<Receipt> {
         match self {
             Self::Void | Self::Sole(_) => None,

@@ -1,9 +1,9 @@
-//! Clients whose processes are killed at random moments, with their sessions on disk, against our server: what QoS 2 says
-//! about the other end holds across their lives.
+//! Clients whose processes are killed at random moments, with their sessions on disk, against our server: what QoS 2
+//! says about the other end holds across their lives.
 //!
-//! A life is a runtime of its own that is dropped, and a store that stops working at the moment of death: before a batch is
-//! written, after it was written and before the client hears of it, or between two. The test stands outside and knows
-//! what the store had confirmed.
+//! A life is a runtime of its own that is dropped, and a store that stops working at the moment of death: before a
+//! batch is written, after it was written and before the client hears of it, or between two. The test stands outside
+//! and knows what the store had confirmed.
 
 #![cfg(all(feature = "client", feature = "server", feature = "storage-file"))]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]

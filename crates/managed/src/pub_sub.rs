@@ -1,8 +1,8 @@
 //! A managed client as something to build upon: see [`PubSub`].
 //!
-//! Publishes go to the lower client and pass the outbox by, since what is published this way is worth nothing later. They
-//! are accepted once the subscriptions of the connection are restored. Subscriptions are managed ones. Relates to: RPC,
-//! which works over it. Leaves out: waiting for a connection.
+//! Publishes go to the lower client and pass the outbox by, since what is published this way is worth nothing later.
+//! They are accepted once the subscriptions of the connection are restored. Subscriptions are managed ones. Relates to:
+//! RPC, which works over it. Leaves out: waiting for a connection.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //!
 //! Several small locks, none of which is held while user code runs, and no two together, but for those of the streams
 //! (`membership.rs`) within that of the desire. Wakers are woken behind them, save those of who waits for the answer to
-//! a filter, so that an answer and a later wish do not change places. Relates to: `supervisor.rs`, which does the work. Leaves out: how.
+//! a filter, so that an answer and a later wish do not change places. Relates to: `supervisor.rs`, which does the work.
+//! Leaves out: how.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,23 +1,24 @@
 //! Extended authentication (section 4.12): what a method is, for both ends.
 //!
-//! MQTT carries the steps of a method in CONNECT, AUTH and CONNACK and leaves the method to the applications. They bring
-//! an [`AuthenticationMethod`]; each run of it is an [`AuthenticationExchange`], which gets what the peer sent and says
-//! what follows. Client and server take the same traits: the packets differ, the conversation is one. Relates to:
-//! [`Auth`](crate::Auth), the packet of a step. Leaves out: the methods, and when a step is due, which the server and the
-//! client see to.
+//! MQTT carries the steps of a method in CONNECT, AUTH and CONNACK and leaves the method to the applications. They
+//! bring an [`AuthenticationMethod`]; each run of it is an [`AuthenticationExchange`], which gets what the peer sent
+//! and says what follows. Client and server take the same traits: the packets differ, the conversation is one. Relates
+//! to: [`Auth`](crate::Auth), the packet of a step. Leaves out: the methods, and when a step is due, which the server
+//! and the client see to.
 //!
 //! # On the client
 //!
-//! The first step has no data and gives that of CONNECT or, of a re-authentication, of AUTH 0x19. Each AUTH of the server
-//! is one more step. So is its last word, CONNACK or AUTH 0x00: that step must say [`Done`](AuthenticationStep::Done),
-//! otherwise the client ends the connection; whoever authenticates the server too does it there. Before, `Done` is the
-//! same as [`Continue`](AuthenticationStep::Continue): that it is over, only the server says.
+//! The first step has no data and gives that of CONNECT or, of a re-authentication, of AUTH 0x19. Each AUTH of the
+//! server is one more step. So is its last word, CONNACK or AUTH 0x00: that step must say
+//! [`Done`](AuthenticationStep::Done), otherwise the client ends the connection; whoever authenticates the server too
+//! does it there. Before, `Done` is the same as [`Continue`](AuthenticationStep::Continue): that it is over, only the
+//! server says.
 //!
 //! # On the server
 //!
 //! The first step has the data of CONNECT or of AUTH 0x19. `Continue` sends AUTH 0x18, whose answer is the next step;
-//! `Done` accepts with its data in CONNACK or AUTH 0x00; [`Refuse`](AuthenticationStep::Refuse) says its code in CONNACK or
-//! DISCONNECT and ends the connection.
+//! `Done` accepts with its data in CONNACK or AUTH 0x00; [`Refuse`](AuthenticationStep::Refuse) says its code in
+//! CONNACK or DISCONNECT and ends the connection.
 //!
 //! # An example
 //!
@@ -137,7 +138,8 @@ impl fmt::Debug for AuthenticationStep {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthenticationContext<'a> {
-    /// The client id. On the server one that the server assigned, if it did; on the client empty while it waits for that.
+    /// The client id. On the server one that the server assigned, if it did; on the client empty while it waits for
+    /// that.
     pub client_id: &'a str,
     /// The user name in CONNECT, which nobody has checked.
     pub user_name: Option<&'a str>,

@@ -1,8 +1,8 @@
 //! What can be wrong: rules that a peer breaks, and packets that cannot be expressed.
 //!
-//! [`Rule`] is the list of rules, each with its clause and the reason code that answers it; a [`Violation`] is one case.
-//! [`EncodeError`] is the other direction: our side asked for something that MQTT cannot carry. Leaves out: errors of
-//! the network and of user operations, which belong to the crates that have them, and texts that are no topic
+//! [`Rule`] is the list of rules, each with its clause and the reason code that answers it; a [`Violation`] is one
+//! case. [`EncodeError`] is the other direction: our side asked for something that MQTT cannot carry. Leaves out:
+//! errors of the network and of user operations, which belong to the crates that have them, and texts that are no topic
 //! ([`TopicError`](crate::topic::TopicError)).
 
 use std::fmt;

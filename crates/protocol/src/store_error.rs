@@ -21,8 +21,8 @@ impl StoreError {
         Self { context: context.into().into(), source: source.into().into(), permanent: false }
     }
 
-    /// Says that some of the changes can never be kept, and that all others are kept: to bring them again does not help.
-    /// An error that does not say so is taken for one that may pass.
+    /// Says that some of the changes can never be kept, and that all others are kept: to bring them again does not
+    /// help. An error that does not say so is taken for one that may pass.
     #[must_use]
     pub const fn permanent(mut self) -> Self {
         self.permanent = true;

@@ -94,8 +94,8 @@ impl RunningServer {
         self.statuses(|slot| slot.profile().connected)
     }
 
-    /// All sessions, of clients that are connected and of those that are away, in no order. With many sessions this is a
-    /// long list, and by its end its beginning may be out of date.
+    /// All sessions, of clients that are connected and of those that are away, in no order. With many sessions this is
+    /// a long list, and by its end its beginning may be out of date.
     pub fn sessions(&self) -> Vec<SessionStatus> {
         self.statuses(|_| true)
     }
@@ -181,11 +181,11 @@ impl RunningServer {
         true
     }
 
-    /// Asks the [authorisation](crate::Server::authorize) anew about everything that a client may do: what it was permitted
-    /// to publish is forgotten, and each of its subscriptions is asked about, in its own task. Those that are denied end, and
-    /// of what waits, nothing with QoS 1 or 2 is sent that matches none of the others; the members that are left of a share
-    /// group get what came by it. A client that is away is asked about when it comes back in any case. Returns whether there
-    /// was a connection.
+    /// Asks the [authorisation](crate::Server::authorize) anew about everything that a client may do: what it was
+    /// permitted to publish is forgotten, and each of its subscriptions is asked about, in its own task. Those that are
+    /// denied end, and of what waits, nothing with QoS 1 or 2 is sent that matches none of the others; the members that
+    /// are left of a share group get what came by it. A client that is away is asked about when it comes back in any
+    /// case. Returns whether there was a connection.
     pub fn reauthorize(&self, client_id: &str) -> bool {
         let Some(slot) = self.slot(client_id) else { return false };
         let is_lent = slot.with_state(|state| {
@@ -202,11 +202,11 @@ impl RunningServer {
         true
     }
 
-    /// Ends a session: disconnects its client with "administrative action" if it is there, and forgets its subscriptions
-    /// and what waits for it. Its will is published. Returns whether there was a session.
+    /// Ends a session: disconnects its client with "administrative action" if it is there, and forgets its
+    /// subscriptions and what waits for it. Its will is published. Returns whether there was a session.
     ///
-    /// Waits until the connection has let go, which takes no longer than a turn of its task. Cancel safe: dropped before,
-    /// the client is disconnected and its session stays.
+    /// Waits until the connection has let go, which takes no longer than a turn of its task. Cancel safe: dropped
+    /// before, the client is disconnected and its session stays.
     pub async fn delete_session(&self, client_id: &str) -> bool {
         if self.session(client_id).is_none() {
             return false;
@@ -231,8 +231,8 @@ impl RunningServer {
         Some(cleared)
     }
 
-    /// Subscribes on behalf of a client, connected or away. It gets what is published from now on; retained messages are
-    /// not sent, because it did not ask. Returns whether there is such a session.
+    /// Subscribes on behalf of a client, connected or away. It gets what is published from now on; retained messages
+    /// are not sent, because it did not ask. Returns whether there is such a session.
     pub fn subscribe_client(
         &self,
         client_id: &str,

@@ -1,9 +1,9 @@
 //! Extended authentication of one client (section 4.12): its exchange with a method, at CONNECT and again later.
 //!
-//! The method is user code. The task of its own connection polls it, under no lock and beside everything else, so it may
-//! take its time; how much is bounded, by the time-out of the connect and by ten seconds later. If it panics, the client is
-//! refused and nobody else notices. Relates to: `handshake.rs` and `exchange.rs`, which send what comes out. Leaves out:
-//! the methods.
+//! The method is user code. The task of its own connection polls it, under no lock and beside everything else, so it
+//! may take its time; how much is bounded, by the time-out of the connect and by ten seconds later. If it panics, the
+//! client is refused and nobody else notices. Relates to: `handshake.rs` and `exchange.rs`, which send what comes out.
+//! Leaves out: the methods.
 
 use std::fmt;
 use std::future::Future;

@@ -58,8 +58,8 @@ impl End {
 /// The machine of a connection and what it needs of the broker.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// Of a server with hooks. It gives messages back to the queue when it is dropped, so it is dropped before the machine
-    /// gives the session back.
+    /// Of a server with hooks. It gives messages back to the queue when it is dropped, so it is dropped before the
+    /// machine gives the session back.
     pub(crate) interception: Option<Box<Interception>>,
     pub(crate) broker: Arc<Broker>,
     pub(crate) slot: Arc<ClientSlot>,
@@ -206,7 +206,8 @@ impl Exchange {
         }
     }
 
-    /// Hands over what was published in this turn. Whoever gets it is woken later: see [`After`](crate::broker::publish::After).
+    /// Hands over what was published in this turn. Whoever gets it is woken later: see
+    /// [`After`](crate::broker::publish::After).
     pub(crate) fn settle(&mut self, now: Moment) {
         self.publishing.hand_over(&self.broker, now);
     }

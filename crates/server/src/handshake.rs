@@ -1,7 +1,7 @@
 //! The handshake: from an accepted stream to a connection whose client is known.
 //!
-//! A stranger gets a bounded time, TLS included, and may send one bounded CONNECT; what comes behind it stays
-//! in the socket until it is answered, but for the AUTH packets of its authentication method. Relates to: `claim.rs`, which
+//! A stranger gets a bounded time, TLS included, and may send one bounded CONNECT; what comes behind it stays in the
+//! socket until it is answered, but for the AUTH packets of its authentication method. Relates to: `claim.rs`, which
 //! gives the session; `connection.rs`, which takes over. Leaves out: what happens on the connection.
 
 mod authenticating;

@@ -389,7 +389,8 @@ impl Exchange {
         Ok(true)
     }
 
-    /// Asks about each of these subscriptions, and in the end forgets what waits for the client and is no longer for it.
+    /// Asks about each of these subscriptions, and in the end forgets what waits for the client and is no longer for
+    /// it.
     fn reauthorize_all(
         &mut self,
         mut filters: Vec<TopicFilter>,

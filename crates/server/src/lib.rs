@@ -21,8 +21,8 @@
 //! [`RunningServer::message_events`], and published under `$SYS/` if that is wanted
 //! ([`ServerOptions::sys_interval`]).
 //!
-//! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around it
-//! are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves
+//! Inside there are two halves. `broker/` is what all connections share: synchronous, without clock and socket. Around
+//! it are tasks that do IO: one for each connection, one for each listener, one that keeps the time, and one that saves
 //! retained messages if there is a [store](RetainedStore) for them.
 
 mod accepting;

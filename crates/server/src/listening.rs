@@ -1,7 +1,7 @@
 //! Where a server listens and with which options, and streams that the application accepts itself.
 //!
-//! Relates to: [`Server::start`], which binds what is collected here; [`gantline_transport::BindOptions`], which says what there is to
-//! choose. Leaves out: accepting.
+//! Relates to: [`Server::start`], which binds what is collected here; [`gantline_transport::BindOptions`], which says
+//! what there is to choose. Leaves out: accepting.
 
 use std::fmt;
 
@@ -26,9 +26,9 @@ pub(crate) struct Place {
 type Change = Box<dyn FnOnce(BindOptions) -> BindOptions + Send + Sync>;
 
 impl Server {
-    /// Adds an address to listen on: `mqtt://`, `ws://`, `mqtts://` or `wss://` (which need a certificate: `Server::tls`),
-    /// `unix://` or `memory://`. A path of `ws://` and `wss://` is the only one that is served, but for those of
-    /// `Server::websocket`. Port 0 takes a free one. May be called more than once; a bad address is kept for
+    /// Adds an address to listen on: `mqtt://`, `ws://`, `mqtts://` or `wss://` (which need a certificate:
+    /// `Server::tls`), `unix://` or `memory://`. A path of `ws://` and `wss://` is the only one that is served, but for
+    /// those of `Server::websocket`. Port 0 takes a free one. May be called more than once; a bad address is kept for
     /// [`start`](Self::start), whose error names it.
     #[must_use]
     pub fn listen<A>(mut self, address: A) -> Self
@@ -40,8 +40,8 @@ impl Server {
         self
     }
 
-    /// The options of WebSocket, such as the paths that are served, for all `ws://` and `wss://` addresses of the server.
-    /// Default: none; with such options and without such an address, starting is an error.
+    /// The options of WebSocket, such as the paths that are served, for all `ws://` and `wss://` addresses of the
+    /// server. Default: none; with such options and without such an address, starting is an error.
     #[cfg(feature = "websocket")]
     #[must_use]
     pub fn websocket(mut self, options: WebSocketServerOptions) -> Self {
@@ -50,7 +50,8 @@ impl Server {
     }
 
     /// As [`listen`](Self::listen), with options for this listener alone: `change` gets those that the server would use
-    /// and returns what to use. For load balancers that speak the PROXY protocol, say, or the permissions of a socket file:
+    /// and returns what to use. For load balancers that speak the PROXY protocol, say, or the permissions of a socket
+    /// file:
     ///
     /// ```
     /// use gantline_server::{ProxyProtocol, Server, ServerOptions};
@@ -83,8 +84,8 @@ impl Server {
 impl RunningServer {
     /// Serves a connection that the application has accepted itself, as a listener of the server at this address would:
     /// what its scheme puts on top of a socket, TLS for `mqtts://` say, runs over the stream, with the options of the
-    /// server. The address need not be one that the server listens on. As [`serve`](Self::serve) otherwise, which takes a stream as
-    /// it is; for other options see [`gantline_transport::accept_over`].
+    /// server. The address need not be one that the server listens on. As [`serve`](Self::serve) otherwise, which takes
+    /// a stream as it is; for other options see [`gantline_transport::accept_over`].
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! How much memory the process may use: what the system has, or the limit of its control group.
 //!
-//! Relates to: the default of [`ServerOptions::max_queued_bytes_in_all`](crate::ServerOptions::max_queued_bytes_in_all).
-//! Leaves out: systems other than Linux, for which a fixed amount is taken.
+//! Relates to: the default of
+//! [`ServerOptions::max_queued_bytes_in_all`](crate::ServerOptions::max_queued_bytes_in_all). Leaves out: systems other
+//! than Linux, for which a fixed amount is taken.
 
 use std::fs;
 

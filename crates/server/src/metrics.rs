@@ -76,8 +76,8 @@ pub struct Metrics {
     pub messages_unconsumed: u64,
     /// Sum of the messages that were lost, by cause.
     pub dropped: DropMetrics,
-    /// Sum of the messages that [hooks](crate::Server::intercept_publishes) dropped or refused, for all their receivers or
-    /// for one.
+    /// Sum of the messages that [hooks](crate::Server::intercept_publishes) dropped or refused, for all their receivers
+    /// or for one.
     pub messages_intercepted: u64,
     /// Sum of the hooks that panicked, each of which ended the connection that it was about.
     pub hook_panics: u64,

@@ -1,7 +1,7 @@
 //! What is logged, counted and announced about the messages of a connection where that is rarely the case.
 //!
-//! Kept apart from `exchange.rs`, so that the way of a message has none of it but a branch. Relates to: `events.rs`; the
-//! counters. Leaves out: the decision, and what the client is told.
+//! Kept apart from `exchange.rs`, so that the way of a message has none of it but a branch. Relates to: `events.rs`;
+//! the counters. Leaves out: the decision, and what the client is told.
 
 use gantline_protocol::{Acked, Moment, ReasonCode, TopicFilter};
 

@@ -316,8 +316,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long a hook that returns a future may take to decide. Default 10 s. After that a message is refused with 0x80, a
-    /// subscription too, a delivery does not take place, and it is counted: see
+    /// How long a hook that returns a future may take to decide. Default 10 s. After that a message is refused with
+    /// 0x80, a subscription too, a delivery does not take place, and it is counted: see
     /// [`Metrics::hook_timeouts`](crate::Metrics::hook_timeouts).
     #[must_use]
     pub const fn hook_timeout(mut self, timeout: Duration) -> Self {

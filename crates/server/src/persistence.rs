@@ -1,9 +1,9 @@
 //! Saving: the task that tells a store what has changed among the retained messages.
 //!
-//! It writes behind: publishers leave topics in `broker/unsaved.rs` and go on; this task takes them, reads what they hold by
-//! now, and gives the store one batch after the other. While the store is slow, the next batch grows; while it fails, the
-//! topics wait and are tried again. Relates to: [`RetainedStore`], which is user code and runs under no lock.
-//! Leaves out: what a store does.
+//! It writes behind: publishers leave topics in `broker/unsaved.rs` and go on; this task takes them, reads what they
+//! hold by now, and gives the store one batch after the other. While the store is slow, the next batch grows; while it
+//! fails, the topics wait and are tried again. Relates to: [`RetainedStore`], which is user code and runs under no
+//! lock. Leaves out: what a store does.
 
 use std::mem;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ impl Persistence {
         Self { finish, ended: Mutex::new(ended) }
     }
 
-    /// Returns when all is saved and the store is closed, or when the time for that is over. Cancel safe: called again, it
-    /// goes on waiting.
+    /// Returns when all is saved and the store is closed, or when the time for that is over. Cancel safe: called again,
+    /// it goes on waiting.
     pub(crate) async fn finish(&self, time: Duration) {
         let deadline = Instant::now() + time.clamp(TIME_TO_SAVE, LONGEST_TIME_TO_SAVE);
         self.finish.send_if_modified(|finish| {

@@ -1,7 +1,7 @@
 //! What a client publishes, on its way to the broker.
 //!
-//! Relates to: [`Publisher`], which hands messages to their receivers; `exchange.rs` and `intercepted.rs`, from which they
-//! come. Leaves out: acknowledgements.
+//! Relates to: [`Publisher`], which hands messages to their receivers; `exchange.rs` and `intercepted.rs`, from which
+//! they come. Leaves out: acknowledgements.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Where retained messages are kept beyond the life of a server: the trait of a store, and what it is told.
 //!
-//! A store is a log of changes, not a picture of everything: each change of a topic is one [`RetainedChange`], and the last
-//! one of a topic counts. Relates to: `persistence.rs`, which calls the store in a task of its own, so that it may take
-//! its time; `gantline-storage-file`, which has one on disk. Leaves out: sessions, which are in memory only.
+//! A store is a log of changes, not a picture of everything: each change of a topic is one [`RetainedChange`], and the
+//! last one of a topic counts. Relates to: `persistence.rs`, which calls the store in a task of its own, so that it may
+//! take its time; `gantline-storage-file`, which has one on disk. Leaves out: sessions, which are in memory only.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,9 +11,9 @@ use gantline_protocol::{Message, StoreError, TopicName, async_trait};
 
 /// A store of retained messages. [`Server::retained_store`](crate::Server::retained_store) takes one.
 ///
-/// The server calls it from one task, one call at a time: `load` once, before anybody can connect, `apply` as long as it
-/// runs, `close` at the end. No client waits for any of it. The calls run on the runtime of the server, so a store that
-/// blocks (files, most databases) should do that in `tokio::task::spawn_blocking` or a thread of its own.
+/// The server calls it from one task, one call at a time: `load` once, before anybody can connect, `apply` as long as
+/// it runs, `close` at the end. No client waits for any of it. The calls run on the runtime of the server, so a store
+/// that blocks (files, most databases) should do that in `tokio::task::spawn_blocking` or a thread of its own.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -50,8 +50,8 @@ pub trait RetainedStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nothing can be read. Then the server does not start, because it would go on to overwrite what it has not seen. What
-    /// is damaged in single messages is better reported and left out.
+    /// Nothing can be read. Then the server does not start, because it would go on to overwrite what it has not seen.
+    /// What is damaged in single messages is better reported and left out.
     async fn load(&self, found: &mut (dyn FnMut(RetainedChange) + Send)) -> Result<(), StoreError>;
 
     /// Keeps changes; no topic is twice among them. When it returns, they are as durable as the store promises.
@@ -60,8 +60,8 @@ pub trait RetainedStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Some of the changes may not have been kept. The server logs and counts that, and comes again later with what their
-    /// topics hold by then. It makes no difference if some have been kept already. A panic is taken for an error.
+    /// Some of the changes may not have been kept. The server logs and counts that, and comes again later with what
+    /// their topics hold by then. It makes no difference if some have been kept already. A panic is taken for an error.
     /// After a [permanent](StoreError::permanent) error, which is logged and counted too, these changes do not come
     /// again.
     async fn apply(&self, changes: Vec<RetainedChange>) -> Result<(), StoreError>;

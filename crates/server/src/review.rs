@@ -1,7 +1,7 @@
 //! Reviewing a session that is about to be resumed: may its client still have its subscriptions?
 //!
-//! Hooks are asked before the session is claimed, so that nobody waits for them. Relates to: `handshake.rs`. Leaves out:
-//! connections that go on, which ask by themselves: see `intercepted.rs`.
+//! Hooks are asked before the session is claimed, so that nobody waits for them. Relates to: `handshake.rs`. Leaves
+//! out: connections that go on, which ask by themselves: see `intercepted.rs`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -61,9 +61,9 @@ pub(crate) async fn review(broker: &Broker, client: &Arc<ClientContext>) -> Revi
 }
 
 impl Reviewed {
-    /// Ends the subscriptions that were denied, and forgets what waits for them or was in flight. What has been subscribed
-    /// to meanwhile, and everything if permissions have changed meanwhile, is asked about by the connection. Before the
-    /// connection begins, so that nothing more comes for what was denied.
+    /// Ends the subscriptions that were denied, and forgets what waits for them or was in flight. What has been
+    /// subscribed to meanwhile, and everything if permissions have changed meanwhile, is asked about by the connection.
+    /// Before the connection begins, so that nothing more comes for what was denied.
     pub(crate) fn apply(self, broker: &Broker, lease: &mut SessionLease, now: Moment) {
         if !self.asked {
             return;

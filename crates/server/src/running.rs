@@ -1,7 +1,7 @@
 //! What all handles of a running server share, and the last one takes along.
 //!
-//! Relates to: [`RunningServer`](crate::RunningServer), a handle; `accepting.rs`, which it must not keep waiting. Leaves
-//! out: what handles do with it.
+//! Relates to: [`RunningServer`](crate::RunningServer), a handle; `accepting.rs`, which it must not keep waiting.
+//! Leaves out: what handles do with it.
 
 use std::sync::Arc;
 

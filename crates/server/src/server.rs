@@ -91,10 +91,10 @@ impl Server {
         self
     }
 
-    /// The certificate of the server and everything else about TLS, for all its `mqtts://` and `wss://` addresses. Default: none; then
-    /// such an address is an error, and so are TLS options without one. For renewals see [`TlsServerOptions::watch_files`],
-    /// which counts from the start of the server, and [`RunningServer::tls`]. A handshake has to end within the
-    /// [connect time-out](ServerOptions::connect_timeout).
+    /// The certificate of the server and everything else about TLS, for all its `mqtts://` and `wss://` addresses.
+    /// Default: none; then such an address is an error, and so are TLS options without one. For renewals see
+    /// [`TlsServerOptions::watch_files`], which counts from the start of the server, and [`RunningServer::tls`]. A
+    /// handshake has to end within the [connect time-out](ServerOptions::connect_timeout).
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, options: TlsServerOptions) -> Self {
@@ -102,9 +102,9 @@ impl Server {
         self
     }
 
-    /// Adds a method of extended authentication (5.0 only), for clients that name it in CONNECT. May be called more than
-    /// once; of two methods with one name, the first counts. A client with a method that is not here is refused with
-    /// 0x8C, one without a method is not concerned.
+    /// Adds a method of extended authentication (5.0 only), for clients that name it in CONNECT. May be called more
+    /// than once; of two methods with one name, the first counts. A client with a method that is not here is refused
+    /// with 0x8C, one without a method is not concerned.
     ///
     /// A client is authenticated before it gets its session, within the
     /// [connect time-out](ServerOptions::connect_timeout), and again whenever it wants; then everything else goes on
@@ -115,8 +115,8 @@ impl Server {
         self
     }
 
-    /// Judges each CONNECT before its client gets a session: who may connect, and on which terms. Of two validators, the
-    /// last counts. It has the [connect time-out](ServerOptions::connect_timeout) for it, and no other client waits
+    /// Judges each CONNECT before its client gets a session: who may connect, and on which terms. Of two validators,
+    /// the last counts. It has the [connect time-out](ServerOptions::connect_timeout) for it, and no other client waits
     /// meanwhile; if it panics, the client is refused with 0x80. Default: everybody may connect.
     ///
     /// ```
@@ -163,8 +163,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// An address is not one, or cannot be listened on, or the TLS options are wrong, or the retained messages cannot be
-    /// loaded. Then nothing is left running.
+    /// An address is not one, or cannot be listened on, or the TLS options are wrong, or the retained messages cannot
+    /// be loaded. Then nothing is left running.
     pub async fn start(self) -> Result<RunningServer, StartError> {
         let layers = Layers::new(
             self.options.tcp.clone(),
@@ -250,8 +250,8 @@ impl RunningServer {
         &self.core.addresses
     }
 
-    /// The TLS of the server, to [reload](TlsAcceptor::reload_from_files) a renewed certificate without disturbing anybody.
-    /// `None` if the server was started without [`Server::tls`].
+    /// The TLS of the server, to [reload](TlsAcceptor::reload_from_files) a renewed certificate without disturbing
+    /// anybody. `None` if the server was started without [`Server::tls`].
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&TlsAcceptor> {
         self.core.layers.tls.as_ref()
@@ -265,8 +265,8 @@ impl RunningServer {
     ///
     /// # Errors
     ///
-    /// The message cannot be expressed, a [hook](Server::intercept_publishes) refuses it, it is to be retained and there
-    /// is no room for it, or the server is shut down.
+    /// The message cannot be expressed, a [hook](Server::intercept_publishes) refuses it, it is to be retained and
+    /// there is no room for it, or the server is shut down.
     pub async fn publish(&self, message: Message) -> Result<usize, PublishError> {
         self.publish_from(None, &message).await
     }
@@ -346,9 +346,9 @@ impl RunningServer {
         Ok(subscription)
     }
 
-    /// Serves a connection that the application has accepted itself, as it is; see [`accept`](Self::accept) for TLS and the like
-    /// on top of it. Does nothing but close it if the server is shut
-    /// down or has too many connections. It runs on the runtime on which this is called.
+    /// Serves a connection that the application has accepted itself, as it is; see [`accept`](Self::accept) for TLS and
+    /// the like on top of it. Does nothing but close it if the server is shut down or has too many connections. It runs
+    /// on the runtime on which this is called.
     pub fn serve(&self, stream: Stream) {
         if let Some(door) = self.core.door()
             && let Some(admission) = Admission::new(&door.broker, &door.alive)

@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: filter by filter, each of which a hook may take its time about.
 //!
-//! Relates to: `broker/subscribing.rs`, which changes the index; `intercepted.rs`, which asks the hooks. Leaves out: the
-//! replay of retained messages, which the connection does.
+//! Relates to: `broker/subscribing.rs`, which changes the index; `intercepted.rs`, which asks the hooks. Leaves out:
+//! the replay of retained messages, which the connection does.
 
 use std::num::NonZeroU32;
 use std::task::Waker;

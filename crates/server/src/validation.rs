@@ -1,10 +1,10 @@
 //! Connection validation: user code that judges each CONNECT before its client gets a session.
 //!
-//! A [`ConnectionValidator`], most often a closure, gets a [`ConnectionRequest`] and gives a [`Verdict`]. It runs in the
-//! task of the connection, within the connect time-out and under no lock, so it may ask a database: no other client waits
-//! for it. If it panics, the client is refused and nobody else notices. Relates to: `handshake.rs`, which asks it, before
-//! the [authentication method](crate::Server::authentication_method) if CONNECT names one. Leaves out: what the client may
-//! do once it is connected.
+//! A [`ConnectionValidator`], most often a closure, gets a [`ConnectionRequest`] and gives a [`Verdict`]. It runs in
+//! the task of the connection, within the connect time-out and under no lock, so it may ask a database: no other client
+//! waits for it. If it panics, the client is refused and nobody else notices. Relates to: `handshake.rs`, which asks
+//! it, before the [authentication method](crate::Server::authentication_method) if CONNECT names one. Leaves out: what
+//! the client may do once it is connected.
 
 use std::borrow::Cow;
 use std::fmt;

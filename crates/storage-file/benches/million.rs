@@ -1,5 +1,5 @@
-//! A million retained messages on disk: how long they take to load and to find, and whether 10,000 changes a second go on
-//! while the log is compacted.
+//! A million retained messages on disk: how long they take to load and to find, and whether 10,000 changes a second go
+//! on while the log is compacted.
 //!
 //! `cargo bench -p gantline-storage-file --bench million -- 1000000 30` (messages, seconds of changes)
 

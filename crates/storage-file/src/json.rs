@@ -1,7 +1,7 @@
 //! Import and export: all messages as one JSON array.
 //!
-//! Relates to: `message.rs`, our shape of a message; `mqttnet.rs`, that of MQTTnet's server. Leaves out: where the messages
-//! come from and go to.
+//! Relates to: `message.rs`, our shape of a message; `mqttnet.rs`, that of MQTTnet's server. Leaves out: where the
+//! messages come from and go to.
 
 use std::borrow::Borrow;
 use std::io::{self, Read, Write};
@@ -94,8 +94,8 @@ fn message(json: &str, now: SystemTime) -> Result<Option<RetainedMessage>, Recor
     Ok(Some(RetainedMessage { expires: expires.or(counted.expires), ..counted }))
 }
 
-/// Writes messages as a JSON array, one on each line. In MQTTnet's shape an expiry is written as the seconds that are left
-/// at `now`; messages that have expired by then are left out in both shapes.
+/// Writes messages as a JSON array, one on each line. In MQTTnet's shape an expiry is written as the seconds that are
+/// left at `now`; messages that have expired by then are left out in both shapes.
 ///
 /// # Errors
 ///

@@ -3,8 +3,8 @@
 //! What changes is appended, what is there is read at the start, and what does not count any more is cleared away in
 //! the background. There is a store for each host, behind a feature of its name:
 //!
-//! * `FileStore` (feature `server`, on by default): the retained messages of a server. `read_json` and `write_json` carry
-//!   them in and out as one JSON array, in our shape or in that of MQTTnet's `RetainedMessages.json`;
+//! * `FileStore` (feature `server`, on by default): the retained messages of a server. `read_json` and `write_json`
+//!   carry them in and out as one JSON array, in our shape or in that of MQTTnet's `RetainedMessages.json`;
 //! * `FileSessionStore` (feature `client`): the session of a client, so that QoS 1 and 2 survive its process;
 //! * `FileOutbox` (feature `managed`): what a managed client has not delivered yet.
 //!

@@ -32,8 +32,8 @@ use crate::options::FileStoreOptions;
 
 /// What stands on the lines of a log.
 pub(crate) trait Change: Sized + Send + 'static {
-    /// What is kept, in one word: for the names of threads, for people, and so that a directory is not taken for another
-    /// kind of store.
+    /// What is kept, in one word: for the names of threads, for people, and so that a directory is not taken for
+    /// another kind of store.
     const NAME: &'static str;
 
     /// Names what a later change replaces or undoes.

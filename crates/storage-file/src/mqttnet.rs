@@ -1,8 +1,8 @@
 //! The shape in which MQTTnet's server has its retained messages.
 //!
-//! Its users serialise `MqttApplicationMessage`, or the model of its sample, with one of two libraries, and the classes have
-//! changed over the years; so names may begin small, enums may be words, and bytes may be base64 or numbers. Relates to:
-//! `json.rs`. Leaves out: what belongs to one transmission (DUP, alias, subscription identifiers).
+//! Its users serialise `MqttApplicationMessage`, or the model of its sample, with one of two libraries, and the classes
+//! have changed over the years; so names may begin small, enums may be words, and bytes may be base64 or numbers.
+//! Relates to: `json.rs`. Leaves out: what belongs to one transmission (DUP, alias, subscription identifiers).
 
 use std::time::{Duration, SystemTime};
 

@@ -21,8 +21,8 @@ pub struct FileStoreOptions {
     pub(crate) longest_line: u32,
 }
 
-/// When changes are forced to the disk. Whatever it is, a change that was applied survives the end of the process, also a
-/// violent one; this is about the end of the system, such as a power cut.
+/// When changes are forced to the disk. Whatever it is, a change that was applied survives the end of the process, also
+/// a violent one; this is about the end of the system, such as a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fsync {

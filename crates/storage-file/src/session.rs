@@ -81,8 +81,8 @@ impl FileSessionStore {
         self.log.compact().await
     }
 
-    /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free. What is still to
-    /// be written comes first. Cancel safe: it happens all the same.
+    /// Syncs, unless the policy is [`Fsync::Never`](crate::Fsync::Never), and gives the directory free. What is still
+    /// to be written comes first. Cancel safe: it happens all the same.
     ///
     /// # Errors
     ///

@@ -47,8 +47,8 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Opens the store in a directory, with default options; see [`FileStoreOptions`]. The directory is made if it is not
-    /// there. It lists the directory and reads nothing else.
+    /// Opens the store in a directory, with default options; see [`FileStoreOptions`]. The directory is made if it is
+    /// not there. It lists the directory and reads nothing else.
     ///
     /// # Errors
     ///
@@ -66,8 +66,8 @@ impl FileStore {
         self.log.load_report()
     }
 
-    /// The messages in the store, in the order of their topics, without those that have expired. For tools; it reads all
-    /// files.
+    /// The messages in the store, in the order of their topics, without those that have expired. For tools; it reads
+    /// all files.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! SOCKS5 and HTTP proxies that live as long as a test.
 //!
-//! They take names that end in `.test` for this machine, so that a test sees who resolved them. Leaves out: everything that a
-//! real proxy would have to think about, such as bounds.
+//! They take names that end in `.test` for this machine, so that a test sees who resolved them. Leaves out: everything
+//! that a real proxy would have to think about, such as bounds.
 
 #![expect(clippy::expect_used, reason = "helpers of tests may panic")]
 

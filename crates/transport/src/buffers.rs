@@ -1,7 +1,7 @@
 //! The buffers that all connections of a thread share, so that a waiting connection holds none.
 //!
-//! Relates to: [`Framed`](crate::Framed), which reads into the scratch within one poll, keeps an output buffer only while
-//! there is output, and the tail of a large packet only until that is whole. Leaves out: small tails.
+//! Relates to: [`Framed`](crate::Framed), which reads into the scratch within one poll, keeps an output buffer only
+//! while there is output, and the tail of a large packet only until that is whole. Leaves out: small tails.
 
 use std::cell::{Cell, RefCell};
 

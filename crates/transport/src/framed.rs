@@ -178,8 +178,8 @@ impl Framed {
     /// Waits for the next whole packet and puts it into `frame`, whose content is replaced.
     ///
     /// At most 512 bytes are taken from the stream before the length of the packet is known, and none behind it after
-    /// that, so a handshake leaves in the socket what the peer sends too early, but for those. They come first in the next
-    /// packet or [turn](Self::poll_read_turn). Cancel-safe.
+    /// that, so a handshake leaves in the socket what the peer sends too early, but for those. They come first in the
+    /// next packet or [turn](Self::poll_read_turn). Cancel-safe.
     ///
     /// # Errors
     ///
@@ -457,8 +457,8 @@ const READ: usize = 64 << 10;
 const LARGE_TAIL: usize = 16 << 10;
 /// The longest fixed header in bytes.
 const LONGEST_HEADER: usize = 5;
-/// What a handshake reads to learn how long a packet is: enough for most of them, because a read that finds less than it
-/// may take saves two system calls, the one for the rest and the one that finds nothing.
+/// What a handshake reads to learn how long a packet is: enough for most of them, because a read that finds less than
+/// it may take saves two system calls, the one for the rest and the one that finds nothing.
 const AHEAD: usize = 512;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Waking up when the next message of an open loop is due: to the microsecond, and asleep until shortly before.
 //!
 //! A wait for events ends on whole milliseconds only. Asking again and again instead would use up the core, and the
-//! pauses that the kernel forces on a busy thread with real-time priority would count as latency. So on Linux a timer of
-//! the kernel is one more source of events; elsewhere the last millisecond is spent asking. Relates to: `traffic`.
+//! pauses that the kernel forces on a busy thread with real-time priority would count as latency. So on Linux a timer
+//! of the kernel is one more source of events; elsewhere the last millisecond is spent asking. Relates to: `traffic`.
 //! Leaves out: what is due when.
 
 use std::time::Duration;

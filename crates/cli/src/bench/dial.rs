@@ -14,8 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 const ADDRESSES: u8 = 32;
 /// What a small receive buffer is asked to hold, in bytes. Systems round it up.
 const SMALL: usize = 4096;
-/// The segment size of Ethernet. Linux makes the send buffer at the other end of a connection forty segments long, which
-/// over the loopback interface, with its segments of 64 KiB, would be 2.6 MB.
+/// The segment size of Ethernet. Linux makes the send buffer at the other end of a connection forty segments long,
+/// which over the loopback interface, with its segments of 64 KiB, would be 2.6 MB.
 #[cfg(unix)]
 const SEGMENT: u32 = 1460;
 

@@ -2,9 +2,10 @@
 //! MQTT, one thread unless the scenario says otherwise. `mqtt://`, `mqtts://`, `ws://` and `wss://` look alike to the
 //! scenarios: [`socket`].
 //!
-//! It uses none of the workspace's MQTT, so that it treats every broker alike and cannot share a fault with
-//! ours; [`wire`] has what it needs of the protocol. The scenarios are in [`steady`], [`retained`], [`offline`],
-//! [`connections`], [`frozen`] and [`abuse`], the traffic of most of them in [`traffic`]; [`relay`] is a broker's floor.
+//! It uses none of the workspace's MQTT, so that it treats every broker alike and cannot share a fault with ours;
+//! [`wire`] has what it needs of the protocol. The scenarios are in [`steady`], [`retained`], [`offline`],
+//! [`connections`], [`frozen`] and [`abuse`], the traffic of most of them in [`traffic`]; [`relay`] is a broker's
+//! floor.
 //!
 //! The broker's processor time, memory and descriptors come from the system ([`process`]) when `--pid` names it.
 //! The figure to compare is messages per broker-CPU-second: it hardly depends on who else runs. Pin broker and

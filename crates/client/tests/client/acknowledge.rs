@@ -261,7 +261,8 @@ async fn an_application_in_block_on_has_its_turn_before_a_burst_is_handled_to_it
     for _ in 0..1000 {
         messages.next().await.unwrap();
     }
-    // Four turns bring 256 at most, and of those that have something to acknowledge not each one writes: the third does.
+    // Four turns bring 256 at most, and of those that have something to acknowledge not each one writes: the third
+    // does.
     let early = acknowledged.load(Ordering::Relaxed);
     assert_eq!(early, 512);
 }

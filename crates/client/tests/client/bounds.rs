@@ -14,7 +14,8 @@ fn unbound() -> ConnectOptions {
     ConnectOptions::default().version("3.1.1".parse().unwrap())
 }
 
-/// Whether the client reads what the peer sends: more than the stream in memory holds. Otherwise the rest is sent later.
+/// Whether the client reads what the peer sends: more than the stream in memory holds. Otherwise the rest is sent
+/// later.
 async fn is_read(client: &Client, peer: &mut Peer) -> bool {
     assert!(client.is_connected());
     let pings = [0xD0, 0].repeat(100_000);

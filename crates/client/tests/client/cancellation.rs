@@ -113,7 +113,8 @@ async fn waiting_for_a_message_or_an_event_takes_none() {
     assert!(matches!(events.next().await, Some(Event::Disconnected { .. })));
 }
 
-/// The options hold the inspector, the client holds the options: what the inspector holds lives as long as anything does.
+/// The options hold the inspector, the client holds the options: what the inspector holds lives as long as anything
+/// does.
 #[tokio::test(start_paused = true)]
 async fn nothing_stays_behind_whatever_was_under_way() {
     let probe = Arc::new(());

@@ -331,8 +331,8 @@ async fn every_alias_up_to_our_maximum_is_taken_and_forgotten_with_the_connectio
     }
 }
 
-/// [MQTT-3.1.2-27] [MQTT-3.3.2-8]: a server that sends them is left. No packet of ours can hold the alias 0, because it is
-/// a number that is not 0.
+/// [MQTT-3.1.2-27] [MQTT-3.3.2-8]: a server that sends them is left. No packet of ours can hold the alias 0, because it
+/// is a number that is not 0.
 #[tokio::test(start_paused = true)]
 async fn the_alias_0_is_refused_and_every_one_if_we_allow_none() {
     for (maximum, alias) in [(32, 0), (0, 0), (0, 1), (0, 0xFF)] {

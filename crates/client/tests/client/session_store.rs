@@ -1,4 +1,5 @@
-//! A session in a store: what waits for the store, what a restarted process goes on with, and what becomes of it otherwise.
+//! A session in a store: what waits for the store, what a restarted process goes on with, and what becomes of it
+//! otherwise.
 //!
 //! A process that is killed is a client with a copy of the log as it was at that moment.
 

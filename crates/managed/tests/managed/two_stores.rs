@@ -1,5 +1,5 @@
-//! An outbox in a store above a session in a store: what a restarted process does with a message that one of the two has,
-//! or both.
+//! An outbox in a store above a session in a store: what a restarted process does with a message that one of the two
+//! has, or both.
 //!
 //! A process that is killed is a client with copies of both logs as they were at that moment.
 

@@ -15,8 +15,8 @@ pub(super) fn patience_ends(keep_alive: u16, received: Moment) -> Moment {
     received.plus(Duration::from_millis(u64::from(keep_alive) * 1500))
 }
 
-/// The client's part: something must be sent in every period [MQTT-3.1.2-20], and a ping must be answered. A server that is
-/// silent while we send is asked too: what we send may go nowhere.
+/// The client's part: something must be sent in every period [MQTT-3.1.2-20], and a ping must be answered. A server
+/// that is silent while we send is asked too: what we send may go nowhere.
 #[derive(Debug)]
 pub(super) struct Pings {
     /// When a packet was last sent, as far as the machine was told.

@@ -1,7 +1,7 @@
 //! The server's end of a connection, from CONNACK to the end.
 //!
-//! Relates to: `link.rs` for everything that both ends do. Leaves out: CONNECT, its authentication and CONNACK, which the
-//! server's handshake does before there is a machine, and what subscriptions mean.
+//! Relates to: `link.rs` for everything that both ends do. Leaves out: CONNECT, its authentication and CONNACK, which
+//! the server's handshake does before there is a machine, and what subscriptions mean.
 
 use std::ops::DerefMut;
 
@@ -119,8 +119,8 @@ impl<S: DerefMut<Target = Session>> Connection<ServerSide, S> {
         }
     }
 
-    /// As [`receive`](Self::receive), for a frame that is known to be a PUBLISH: the way of most packets, which need not
-    /// carry what only others have. `None` if the machine has done what was to be done.
+    /// As [`receive`](Self::receive), for a frame that is known to be a PUBLISH: the way of most packets, which need
+    /// not carry what only others have. `None` if the machine has done what was to be done.
     ///
     /// # Errors
     ///

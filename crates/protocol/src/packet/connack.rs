@@ -1,7 +1,7 @@
 //! CONNACK: the server's answer to CONNECT.
 //!
-//! Relates to: [`Limits`](crate::Limits), which its properties change. Leaves out: what a client makes of a session that
-//! it does not expect.
+//! Relates to: [`Limits`](crate::Limits), which its properties change. Leaves out: what a client makes of a session
+//! that it does not expect.
 
 use super::{PacketType, check_reason, decode_body, encode_body, read_reason};
 use crate::codec::Reader;

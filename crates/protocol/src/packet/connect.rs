@@ -1,7 +1,8 @@
 //! CONNECT: how a client introduces itself.
 //!
-//! It says the version of all that follows. Relates to: [`Will`], a part of it, and [`Limits`](crate::Limits), which are
-//! computed from it. Leaves out: whether the client id is acceptable, because a server answers a bad one with CONNACK.
+//! It says the version of all that follows. Relates to: [`Will`], a part of it, and [`Limits`](crate::Limits), which
+//! are computed from it. Leaves out: whether the client id is acceptable, because a server answers a bad one with
+//! CONNACK.
 
 use std::fmt;
 

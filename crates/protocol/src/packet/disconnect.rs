@@ -1,7 +1,7 @@
 //! DISCONNECT: the last packet of a connection.
 //!
-//! Relates to: the machines in [`connection`](crate::connection), which know who may send it and what the session expiry
-//! in it may be. Leaves out: both.
+//! Relates to: the machines in [`connection`](crate::connection), which know who may send it and what the session
+//! expiry in it may be. Leaves out: both.
 
 use super::{PacketType, check_reason, decode_body, encode_body, read_reason};
 use crate::codec::Reader;

@@ -1,8 +1,8 @@
 //! PUBLISH: a message on its way.
 //!
-//! Three forms of one packet: [`PublishRef`] is read in place and allocates nothing; [`Publish`] is owned, for tests and
-//! tools; [`Parts`] is what both it and a [`Frame`](crate::Frame) are written from, so that the layout stands here once.
-//! Leaves out: aliases, which are resolved by the connection.
+//! Three forms of one packet: [`PublishRef`] is read in place and allocates nothing; [`Publish`] is owned, for tests
+//! and tools; [`Parts`] is what both it and a [`Frame`](crate::Frame) are written from, so that the layout stands here
+//! once. Leaves out: aliases, which are resolved by the connection.
 
 use std::num::NonZeroU16;
 
@@ -55,8 +55,8 @@ impl Delivery {
 
 /// A received PUBLISH, checked and left where it is. Made by [`decode`](Self::decode).
 ///
-/// Not `Copy`, because it is a part of [`Received`](crate::Received): where it is moved out of there, nothing is left to be
-/// dropped.
+/// Not `Copy`, because it is a part of [`Received`](crate::Received): where it is moved out of there, nothing is left
+/// to be dropped.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PublishRef<'a> {
@@ -86,8 +86,8 @@ impl<'a> PublishRef<'a> {
         Self::decode_knowing("", body, flags, version).map(|(publish, _)| publish)
     }
 
-    /// As [`decode`](Self::decode), for a caller who knows a valid topic. If it is that of the packet this says so, does
-    /// not check it again, and leaves the topic to the caller.
+    /// As [`decode`](Self::decode), for a caller who knows a valid topic. If it is that of the packet this says so,
+    /// does not check it again, and leaves the topic to the caller.
     #[inline]
     pub(crate) fn decode_knowing(
         topic: &str,

@@ -1,7 +1,7 @@
 //! SUBACK: the answer to SUBSCRIBE.
 //!
-//! Relates to: [`Subscribe`](super::Subscribe), whose filters it answers in their order. Leaves out: whether there are as
-//! many answers as filters, which whoever sent them knows.
+//! Relates to: [`Subscribe`](super::Subscribe), whose filters it answers in their order. Leaves out: whether there are
+//! as many answers as filters, which whoever sent them knows.
 
 use super::{PacketType, check_reason, decode_body, encode_body, read_packet_id, read_reason};
 use crate::codec::{Reader, writer};

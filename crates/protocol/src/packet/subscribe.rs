@@ -1,7 +1,7 @@
 //! SUBSCRIBE: the client asks for messages.
 //!
-//! Relates to: [`SubAck`](super::SubAck), which answers filter by filter, and [`TopicFilter`]. Leaves out: what a server
-//! does not offer, which it knows from its [`Limits`](crate::Limits).
+//! Relates to: [`SubAck`](super::SubAck), which answers filter by filter, and [`TopicFilter`]. Leaves out: what a
+//! server does not offer, which it knows from its [`Limits`](crate::Limits).
 
 use super::{PacketType, decode_body, encode_body, read_packet_id};
 use crate::codec::{Reader, writer};

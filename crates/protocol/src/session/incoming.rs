@@ -1,16 +1,16 @@
 //! The receiver's side of QoS 2: which packet ids the peer used and has not released.
 //!
-//! An id is *current* from its PUBLISH on this connection, and *received* from when the caller acknowledged the message;
-//! both until PUBREL. A PUBLISH with an id in either set is a duplicate [MQTT-4.3.3-10]. Received ids survive the
-//! connection. Current ones do not: of those that are not received nobody took the message, so a resend must be
+//! An id is *current* from its PUBLISH on this connection, and *received* from when the caller acknowledged the
+//! message; both until PUBREL. A PUBLISH with an id in either set is a duplicate [MQTT-4.3.3-10]. Received ids survive
+//! the connection. Current ones do not: of those that are not received nobody took the message, so a resend must be
 //! delivered, and quotas begin anew. Leaves out: the order of acknowledgements, which is kept by the connection's
 //! receipts.
 
 use crate::packet_id::PacketId;
 
 /// The QoS 2 packet ids of the peer that are in use: both sets as a sorted list of the words of their bitmaps in which
-/// something is set. Two entries for a sender that numbers its messages one after the other, at most 24 KiB for one that
-/// does its worst.
+/// something is set. Two entries for a sender that numbers its messages one after the other, at most 24 KiB for one
+/// that does its worst.
 #[derive(Debug, Default)]
 pub struct Incoming {
     words: Vec<Word>,

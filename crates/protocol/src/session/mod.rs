@@ -64,8 +64,8 @@ impl Session {
         self.incoming.trim();
     }
 
-    /// Gives up the messages that are not to be sent again, and returns them in send order. Not for use while a connection
-    /// has the session. The ids of those with QoS 2 stay in use until the peer has released them.
+    /// Gives up the messages that are not to be sent again, and returns them in send order. Not for use while a
+    /// connection has the session. The ids of those with QoS 2 stay in use until the peer has released them.
     pub fn withdraw(&mut self, keep: impl Fn(&Outbound) -> bool) -> Vec<Outbound> {
         self.outgoing.withdraw(keep)
     }

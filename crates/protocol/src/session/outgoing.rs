@@ -286,8 +286,8 @@ impl Outgoing {
         }
     }
 
-    /// Takes a message out that cannot be sent again. `None` if the id holds none, or one that was taken over. Of QoS 2,
-    /// PUBREL is to be sent instead.
+    /// Takes a message out that cannot be sent again. `None` if the id holds none, or one that was taken over. Of QoS
+    /// 2, PUBREL is to be sent instead.
     pub(crate) fn remove_unless(
         &mut self,
         id: PacketId,

@@ -1,7 +1,7 @@
 //! Topic templates: topics with named levels, to make names and filters from and to take names apart.
 //!
-//! Relates to: [`TopicFilter`], which a template becomes on the wire, and [`TopicName`]. Leaves out: types; what a level
-//! says is text.
+//! Relates to: [`TopicFilter`], which a template becomes on the wire, and [`TopicName`]. Leaves out: types; what a
+//! level says is text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +11,8 @@ use super::{TopicError, TopicFilter, TopicName, excerpt};
 
 /// A topic in which levels have names: `sensors/{room}/temperature`. Cheap to clone.
 ///
-/// A level in braces is a parameter and stands for one level of any content, like `+`. `{name...}` as the last level stands
-/// for all further levels, which may be none, like `#`.
+/// A level in braces is a parameter and stands for one level of any content, like `+`. `{name...}` as the last level
+/// stands for all further levels, which may be none, like `#`.
 ///
 /// ```
 /// use gantline_protocol::TopicTemplate;
@@ -44,9 +44,9 @@ impl TopicTemplate {
     ///
     /// # Errors
     ///
-    /// Braces are not around a whole level, a parameter has no name or the name of another one, `{name...}` is not the last
-    /// level, what stands around the parameters is part of no topic name, or the template begins with `$share/`: the group
-    /// belongs to the subscription, see [`shared_filter`](Self::shared_filter).
+    /// Braces are not around a whole level, a parameter has no name or the name of another one, `{name...}` is not the
+    /// last level, what stands around the parameters is part of no topic name, or the template begins with `$share/`:
+    /// the group belongs to the subscription, see [`shared_filter`](Self::shared_filter).
     pub fn new(text: impl AsRef<str>) -> Result<Self, TemplateError> {
         let text = text.as_ref();
         let levels: Vec<Level> = text.split('/').map(Level::parse).collect::<Result<_, _>>()?;
@@ -133,13 +133,13 @@ impl TopicTemplate {
         rest.is_none().then_some(TopicParameters(found))
     }
 
-    /// The topic in which these values stand for the parameters. The value of a `{name...}` may have several levels; if it
-    /// is empty, the topic ends before it.
+    /// The topic in which these values stand for the parameters. The value of a `{name...}` may have several levels; if
+    /// it is empty, the topic ends before it.
     ///
     /// # Errors
     ///
-    /// A parameter has no value or two, a value is for no parameter, is more than one level, contains a wildcard or U+0000,
-    /// or the whole is too long or empty.
+    /// A parameter has no value or two, a value is for no parameter, is more than one level, contains a wildcard or
+    /// U+0000, or the whole is too long or empty.
     pub fn fill(&self, values: &[(&str, &str)]) -> Result<TopicName, TemplateError> {
         for (index, (name, _)) in values.iter().enumerate() {
             if !self.parameters().any(|parameter| parameter == *name) {

@@ -2,8 +2,8 @@
 //!
 //! Relates to: [`TimerWheel`]; `timekeeper.rs`, the task that waits for the next alarm and acts on it. Leaves out: the
 //! clock. An alarm that no longer stands is not taken back: it names the loan of the session that it belongs to, and
-//! whoever acts on it looks whether that still lasts. So that such alarms do not pile up, none is set farther ahead than
-//! [`FARTHEST_ALARM`]; whoever acts on it sets the next one.
+//! whoever acts on it looks whether that still lasts. So that such alarms do not pile up, none is set farther ahead
+//! than [`FARTHEST_ALARM`]; whoever acts on it sets the next one.
 
 use std::sync::Weak;
 use std::time::Duration;

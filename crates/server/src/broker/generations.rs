@@ -25,8 +25,8 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 /// Then a stale result is never taken for a fresh one: if the match missed a change, it held the lock of the index
 /// before that change did, so its stamp was taken before the change was counted, and differs once it is. If a stamp
 /// shows a change as counted, the release of `changed` and the acquire of `stamp` make the change itself visible to the
-/// match that follows. The two loads of a stamp need not be one atomic step, because both come before the match and each
-/// counter only grows.
+/// match that follows. The two loads of a stamp need not be one atomic step, because both come before the match and
+/// each counter only grows.
 #[derive(Debug)]
 pub(crate) struct Generations {
     stripes: [AtomicU64; STRIPES],

@@ -121,8 +121,8 @@ impl Broker {
         self.locals.lock().insert(slot.key(), Arc::clone(slot));
     }
 
-    /// Removes a subscriber in this process, with its subscriptions. What it has not taken, `ready` first, goes to other
-    /// members of its share group.
+    /// Removes a subscriber in this process, with its subscriptions. What it has not taken, `ready` first, goes to
+    /// other members of its share group.
     pub(crate) fn remove_local(&self, slot: &Arc<ClientSlot>, ready: &VecDeque<Outbound>, now: Moment) {
         self.locals.lock().remove(&slot.key());
         self.unsubscribe_all(slot);

@@ -2,8 +2,8 @@
 //!
 //! A client that was waited for in vain is *quarantined*: nobody waits for it until its mailbox has stayed below a
 //! quarter for a second, twice as long at each relapse. So is, before anybody waits, one whose socket has taken nothing
-//! for as long as a wait would last: the answer is known. Relates to: `hold.rs`, the publisher's side; the mailbox, which
-//! says how full it is. Leaves out: the clock.
+//! for as long as a wait would last: the answer is known. Relates to: `hold.rs`, the publisher's side; the mailbox,
+//! which says how full it is. Leaves out: the clock.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -18,7 +18,8 @@ pub(crate) struct Patience {
     calm_since: AtomicU64,
     /// How often the client was quarantined of late.
     relapses: AtomicU8,
-    /// Since when the socket has taken nothing, in milliseconds, of which 32 bits are enough; 0 while it takes something.
+    /// Since when the socket has taken nothing, in milliseconds, of which 32 bits are enough; 0 while it takes
+    /// something.
     blocked_since: AtomicU32,
 }
 
@@ -29,8 +30,8 @@ impl Patience {
         self.calm_since.load(Ordering::Relaxed) != TRUSTED
     }
 
-    /// Whether a publisher is to wait for the client, whose mailbox is above half. If that begins a quarantine, `begins` is
-    /// told.
+    /// Whether a publisher is to wait for the client, whose mailbox is above half. If that begins a quarantine,
+    /// `begins` is told.
     pub(crate) fn is_worth_a_wait(&self, now: Moment, begins: impl FnOnce()) -> bool {
         self.observe(|| false, now);
         let since = self.blocked_since.load(Ordering::Relaxed);

@@ -445,8 +445,8 @@ impl Broker {
         self.subscriptions.read().group(id).cloned()
     }
 
-    /// Publishes a message at once and wakes those who get it; nobody is waited for. Returns how many receivers there are.
-    /// Not for use under a lock.
+    /// Publishes a message at once and wakes those who get it; nobody is waited for. Returns how many receivers there
+    /// are. Not for use under a lock.
     pub(crate) fn publish_message(
         &self,
         message: &Outbound,

@@ -1,13 +1,13 @@
 //! Retaining: the tree of retained messages, and the one alarm for what expires in it.
 //!
-//! The alarm is set for the next message that expires, and again when it has rung. An alarm is never taken back: one that
-//! rings before what is awaited was superseded and does nothing, or each would set a successor for ever. None is set far
-//! ahead, so that expiries which come closer and closer pile none up.
+//! The alarm is set for the next message that expires, and again when it has rung. An alarm is never taken back: one
+//! that rings before what is awaited was superseded and does nothing, or each would set a successor for ever. None is
+//! set far ahead, so that expiries which come closer and closer pile none up.
 //!
 //! If there is a store, each change of a topic is also noted in `unsaved.rs`.
 //!
-//! Relates to: [`RetainedTree`](super::retained::RetainedTree); `timekeeper.rs`, which waits for the alarm. Leaves out: the
-//! replay of retained messages, which the connection does, and saving them.
+//! Relates to: [`RetainedTree`](super::retained::RetainedTree); `timekeeper.rs`, which waits for the alarm. Leaves out:
+//! the replay of retained messages, which the connection does, and saving them.
 
 use std::sync::atomic::Ordering;
 

@@ -275,7 +275,8 @@ impl Broker {
         self.withdraw(slot.mailbox.extract(|message| !is_wanted(&filters, message)), now);
     }
 
-    /// These messages are not for their client any more, which has not got them. Those of share groups go to other members.
+    /// These messages are not for their client any more, which has not got them. Those of share groups go to other
+    /// members.
     pub(crate) fn withdraw(&self, messages: impl IntoIterator<Item = Outbound>, now: Moment) {
         let messages: Vec<Outbound> = messages.into_iter().collect();
         self.counters.intercepted.add(messages.len() as u64);
@@ -308,8 +309,8 @@ impl Broker {
         self.events.announce(|| ServerEvent::SessionEnded { client_id: slot.id().clone() });
     }
 
-    /// As [`pass_on`](Self::pass_on), of messages that were sent: one with QoS 1 may go to another member, one with QoS 2
-    /// must not [MQTT-4.8.2-5].
+    /// As [`pass_on`](Self::pass_on), of messages that were sent: one with QoS 1 may go to another member, one with QoS
+    /// 2 must not [MQTT-4.8.2-5].
     fn pass_on_sent<'a>(&self, messages: impl Iterator<Item = &'a Outbound>, now: Moment) {
         self.pass_on(messages.filter(|message| message.qos == QoS::AtLeastOnce), now);
     }

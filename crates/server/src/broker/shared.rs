@@ -86,8 +86,8 @@ impl<S: Subscriber> ShareGroup<S> {
     }
 }
 
-/// What a message was when a group got it: the tag of its [`Outbound`]. Whoever gets it instead of a member whose session
-/// has ended gets it as if it came from the publisher [MQTT-3.8.4-8].
+/// What a message was when a group got it: the tag of its [`Outbound`]. Whoever gets it instead of a member whose
+/// session has ended gets it as if it came from the publisher [MQTT-3.8.4-8].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The identity of the group, 1 to [`LAST_GROUP`].

@@ -3,9 +3,9 @@
 //! Relates to: keep-alive, CONNECT time-outs, will delays and session expiry, which all use one wheel. Leaves out: the
 //! clock, and cancelling: who schedules looks again whether the matter still stands when it falls due.
 //!
-//! The wheel has ten levels of 64 slots. A slot of the first level is one tick, a slot of each further level is as
-//! long as the whole level before it. An entry stands on the level on which its tick first differs from the present one,
-//! and moves down when the present reaches its slot: at most ten moves, however far away it is.
+//! The wheel has ten levels of 64 slots. A slot of the first level is one tick, a slot of each further level is as long
+//! as the whole level before it. An entry stands on the level on which its tick first differs from the present one, and
+//! moves down when the present reaches its slot: at most ten moves, however far away it is.
 
 use std::array;
 use std::mem;

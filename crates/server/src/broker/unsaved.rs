@@ -1,8 +1,8 @@
 //! The topics whose retained messages have changed since the store was told.
 //!
-//! It is a set, so the last value wins, and its memory is bounded by the number of topics however far behind the store is.
-//! Relates to: `retaining.rs`, which adds to it after each change; `persistence.rs`, which takes it. Leaves out: the values,
-//! which are read from the tree when they are written.
+//! It is a set, so the last value wins, and its memory is bounded by the number of topics however far behind the store
+//! is. Relates to: `retaining.rs`, which adds to it after each change; `persistence.rs`, which takes it. Leaves out:
+//! the values, which are read from the tree when they are written.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,7 @@
 //! Authenticating a client before it is let in, by the method that its CONNECT names (section 4.12).
 //!
-//! Relates to: `authentication.rs`, which asks the method, here and again later. Leaves out: what follows from a refusal.
+//! Relates to: `authentication.rs`, which asks the method, here and again later. Leaves out: what follows from a
+//! refusal.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub(super) enum Unauthenticated {
     Left,
 }
 
-/// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word into
-/// CONNACK [MQTT-4.12.0-5].
+/// Lets the method that CONNECT names judge the client, over as many AUTH packets as it wants, and puts its last word
+/// into CONNACK [MQTT-4.12.0-5].
 pub(super) async fn authenticate(
     broker: &Broker,
     connect: &Connect,

@@ -1,7 +1,7 @@
 //! Asking a hook: user code that may panic, and may take its time within a limit.
 //!
-//! The task of the connection that the hook is about calls and polls it, under no lock, so nobody else waits. Relates to:
-//! `decision.rs`. Leaves out: what is made of the decision.
+//! The task of the connection that the hook is about calls and polls it, under no lock, so nobody else waits. Relates
+//! to: `decision.rs`. Leaves out: what is made of the decision.
 
 use std::fmt;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! What hooks are asked about: views of what a client wants, or is about to get.
 //!
-//! A view borrows what the server has in hand and copies nothing; a hook that takes its time copies what it needs before
-//! it waits. Relates to: `decision.rs`, the answers.
+//! A view borrows what the server has in hand and copies nothing; a hook that takes its time copies what it needs
+//! before it waits. Relates to: `decision.rs`, the answers.
 
 use std::sync::Arc;
 
@@ -95,8 +95,8 @@ impl<'a> UnsubscribeAttempt<'a> {
     }
 }
 
-/// A message that is about to be sent to one of its receivers: live, from its queue, or a retained one. What is sent again
-/// after a lost connection was asked about before.
+/// A message that is about to be sent to one of its receivers: live, from its queue, or a retained one. What is sent
+/// again after a lost connection was asked about before.
 #[derive(Debug)]
 pub struct DeliveryAttempt<'a> {
     pub(crate) receiver: &'a Arc<ClientContext>,
@@ -167,8 +167,8 @@ pub enum Action<'a> {
         /// Whether the message is to be retained.
         retain: bool,
     },
-    /// To get all messages that this filter matches: asked at SUBSCRIBE, when a session with the subscription is resumed,
-    /// and by [`reauthorize`](crate::RunningServer::reauthorize).
+    /// To get all messages that this filter matches: asked at SUBSCRIBE, when a session with the subscription is
+    /// resumed, and by [`reauthorize`](crate::RunningServer::reauthorize).
     Subscribe {
         /// The filter; that of a share group with its prefix.
         filter: &'a TopicFilter,

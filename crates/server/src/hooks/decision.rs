@@ -1,7 +1,7 @@
 //! What hooks decide, and that they may take their time about it.
 //!
-//! A hook is a closure. It returns its decision, or a future of it: see [`IntoDecision`]. Relates to: `asking.rs`, which
-//! calls closures and polls futures. Leaves out: what is decided about.
+//! A hook is a closure. It returns its decision, or a future of it: see [`IntoDecision`]. Relates to: `asking.rs`,
+//! which calls closures and polls futures. Leaves out: what is decided about.
 
 use std::fmt;
 use std::future::Future;
@@ -20,8 +20,9 @@ pub enum Outcome<T> {
     Replace(T),
     /// Do nothing, and let the client believe that it was done.
     Drop,
-    /// Do nothing and tell the client this reason; of one that is no error, or that the answer cannot carry, the nearest
-    /// that fits is made. Before 5.0 no reason can be told: a message is acknowledged and dropped, a subscription refused.
+    /// Do nothing and tell the client this reason; of one that is no error, or that the answer cannot carry, the
+    /// nearest that fits is made. Before 5.0 no reason can be told: a message is acknowledged and dropped, a
+    /// subscription refused.
     Refuse(ReasonCode),
     /// End the connection of the client that this is about, with this reason (5.0).
     Close(ReasonCode),
@@ -31,8 +32,8 @@ pub enum Outcome<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Permission {
-    /// It may. For a publish this is remembered for the client, the topic and whether the message is to be retained, up to
-    /// 64 topics for each, until [`reauthorize`](crate::RunningServer::reauthorize) or the end of the connection.
+    /// It may. For a publish this is remembered for the client, the topic and whether the message is to be retained, up
+    /// to 64 topics for each, until [`reauthorize`](crate::RunningServer::reauthorize) or the end of the connection.
     Allow,
     /// It may this time; ask again next time.
     AllowOnce,
@@ -72,8 +73,8 @@ impl<T: fmt::Debug> fmt::Debug for Decision<T> {
     }
 }
 
-/// What a hook says about a message, in few bytes: most say "go on", and a larger answer would be moved through each layer
-/// for every message.
+/// What a hook says about a message, in few bytes: most say "go on", and a larger answer would be moved through each
+/// layer for every message.
 pub(crate) enum Ruling<T> {
     Forward,
     Otherwise(Box<Outcome<T>>),

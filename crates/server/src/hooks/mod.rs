@@ -1,11 +1,12 @@
 //! Hooks: what the application decides about messages, subscriptions and deliveries.
 //!
 //! Each hook is a closure, given to [`Server`](crate::Server). It runs in the task of the connection that it is about,
-//! under no lock: a publish hook in the publisher's, a delivery hook in the receiver's. One that returns a future suspends
-//! that connection only, in order, for at most the [hook time-out](crate::ServerOptions::hook_timeout). One that panics
-//! ends it. Without hooks a message costs nothing more.
+//! under no lock: a publish hook in the publisher's, a delivery hook in the receiver's. One that returns a future
+//! suspends that connection only, in order, for at most the [hook time-out](crate::ServerOptions::hook_timeout). One
+//! that panics ends it. Without hooks a message costs nothing more.
 //!
-//! Relates to: `intercepted.rs`, which asks the hooks of a connection. Leaves out: who may connect, which is `validation.rs`.
+//! Relates to: `intercepted.rs`, which asks the hooks of a connection. Leaves out: who may connect, which is
+//! `validation.rs`.
 
 mod asking;
 mod attempts;
@@ -72,8 +73,8 @@ impl Hooks {
         self.publish.is_some() || self.authorize.is_some()
     }
 
-    /// What is to become of a message: permission first, then the interceptor. `permits` are what its client may publish
-    /// to without being asked about.
+    /// What is to become of a message: permission first, then the interceptor. `permits` are what its client may
+    /// publish to without being asked about.
     #[inline]
     pub(crate) fn judge_publish(
         &self,

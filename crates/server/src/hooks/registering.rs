@@ -17,12 +17,12 @@ use crate::server::Server;
 /// [`Decision`](super::Decision) where that varies. Of two hooks for the same thing, the last counts.
 ///
 /// A hook runs in the task of the connection that it is about. What blocks it blocks all connections of its thread, so
-/// what takes time belongs into a future: then only this connection waits, for at most the
-/// [hook time-out](crate::ServerOptions::hook_timeout), and order is kept. A hook that panics ends the connection, and is
+/// what takes time belongs into a future: then only this connection waits, for at most the [hook
+/// time-out](crate::ServerOptions::hook_timeout), and order is kept. A hook that panics ends the connection, and is
 /// counted.
 impl Server {
-    /// Asks for permission: for each publish, wills included, before it is [intercepted](Self::intercept_publishes), and
-    /// for each subscription, when it is made, when a session that has it is resumed, and on
+    /// Asks for permission: for each publish, wills included, before it is [intercepted](Self::intercept_publishes),
+    /// and for each subscription, when it is made, when a session that has it is resumed, and on
     /// [`reauthorize`](crate::RunningServer::reauthorize). A subscription that is denied on resuming ends, and what is
     /// queued or in flight for it is not sent; all of them are asked about one after the other before the client is
     /// answered, within the [connect time-out](crate::ServerOptions::connect_timeout). What is permitted by a
@@ -51,8 +51,8 @@ impl Server {
         self
     }
 
-    /// Intercepts every message before it is retained and before anybody gets it: those of clients, wills, and those of the
-    /// application. [`Outcome::Refuse`] is what PUBACK or PUBREC say; a message with QoS 0 is dropped.
+    /// Intercepts every message before it is retained and before anybody gets it: those of clients, wills, and those of
+    /// the application. [`Outcome::Refuse`] is what PUBACK or PUBREC say; a message with QoS 0 is dropped.
     ///
     /// ```
     /// use gantline_server::{Outcome, PublishAttempt, Server, ServerOptions, TopicName};

@@ -279,7 +279,8 @@ async fn a_subscription_that_existed_brings_no_retained_messages_again() {
     assert_eq!(peer.text().await, "kept");
 }
 
-/// [MQTT-3.3.4-2] [MQTT-3.3.4-3]: a subscription that is replaced brings the rest of its retained messages as it is now.
+/// [MQTT-3.3.4-2] [MQTT-3.3.4-3]: a subscription that is replaced brings the rest of its retained messages as it is
+/// now.
 #[tokio::test(start_paused = true)]
 async fn what_is_still_to_come_of_a_replay_follows_the_subscription() {
     let server = server().await;

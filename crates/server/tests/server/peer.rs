@@ -1,7 +1,7 @@
 //! A client that does what the test says, packet by packet, over a stream in memory.
 //!
-//! It reads and writes with the codec of the protocol crate and keeps no state but what it has not looked at, so that it
-//! can misbehave. Time is virtual in most of these tests: [`Peer::hears_nothing`] waits until everybody waits.
+//! It reads and writes with the codec of the protocol crate and keeps no state but what it has not looked at, so that
+//! it can misbehave. Time is virtual in most of these tests: [`Peer::hears_nothing`] waits until everybody waits.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -1,4 +1,5 @@
-//! TLS at the door: strangers who do not finish their handshake, wrong protocols on a port, certificates that are missing.
+//! TLS at the door: strangers who do not finish their handshake, wrong protocols on a port, certificates that are
+//! missing.
 
 use std::time::Duration;
 

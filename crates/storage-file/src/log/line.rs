@@ -1,7 +1,7 @@
 //! Lines with checksums: how records stand in a file.
 //!
-//! JSON has no raw line feed, so the end of a line is the end of a record, and behind a damaged one the next is found at
-//! once. Relates to: [`Change`](super::Change), which says what the JSON is. Leaves out: files.
+//! JSON has no raw line feed, so the end of a line is the end of a record, and behind a damaged one the next is found
+//! at once. Relates to: [`Change`](super::Change), which says what the JSON is. Leaves out: files.
 
 use std::io::{self, BufRead, Read};
 

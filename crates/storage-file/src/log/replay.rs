@@ -1,7 +1,7 @@
 //! Replay: reading the segments of a log in order, whatever has become of them.
 //!
-//! Relates to: `owner.rs`, which replays at the start; `compaction.rs`, which sets damaged lines aside when it leaves them
-//! out. Leaves out: repair. A file is never changed, only replaced.
+//! Relates to: `owner.rs`, which replays at the start; `compaction.rs`, which sets damaged lines aside when it leaves
+//! them out. Leaves out: repair. A file is never changed, only replaced.
 
 use std::fs::File;
 use std::io::BufReader;

@@ -1,8 +1,8 @@
 //! Processes that are killed while they write: the store opens, has every value that was reported durable, and no other
 //! than was written.
 //!
-//! The parent starts this test binary again as the writer, reads what it reports, and kills it at a random moment. What a
-//! batch holds follows from its number, so both know it. `GANTLINE_KILLS` says how many times; see docs/testing.md.
+//! The parent starts this test binary again as the writer, reads what it reports, and kills it at a random moment. What
+//! a batch holds follows from its number, so both know it. `GANTLINE_KILLS` says how many times; see docs/testing.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};

@@ -1,10 +1,10 @@
 //! The scenario `frozen`: many clients of which a few never read. What do the others and the publishers notice?
 //!
-//! Each client that reads has a topic of its own, and the publishers send to all of them in turns, at a fixed rate. They
-//! do so twice: without the clients that never read, and with them. Those subscribe to topics of clients that read, so
-//! that both runs send the same, and who does not read is sent as much as who does. In the end they are read after all:
-//! if one of them got everything, no bound of the broker was reached, and the run proves nothing. Relates to:
-//! [`Traffic`], which does the rest; [`clients`], who do not read; [`verdict`], what is a fault.
+//! Each client that reads has a topic of its own, and the publishers send to all of them in turns, at a fixed rate.
+//! They do so twice: without the clients that never read, and with them. Those subscribe to topics of clients that
+//! read, so that both runs send the same, and who does not read is sent as much as who does. In the end they are read
+//! after all: if one of them got everything, no bound of the broker was reached, and the run proves nothing. Relates
+//! to: [`Traffic`], which does the rest; [`clients`], who do not read; [`verdict`], what is a fault.
 
 mod clients;
 mod verdict;
