@@ -225,17 +225,22 @@ async fn an_acknowledgement_for_an_earlier_connection_says_nothing_on_the_next()
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_burst_in_one_read_is_acknowledged_completely() {
-    let (client, mut peer) = connected(ConnectOptions::default()).await;
-    let _handler = client.on_message(|_| async {});
+/// A thousand messages of QoS 1.
+fn burst() -> Vec<u8> {
     let mut burst = Vec::new();
     for packet_id in 1..=1000 {
         let mut packet = Vec::new();
         publish("a", "", at_least_once(packet_id)).encode(Default::default(), &mut packet).unwrap();
         burst.append(&mut packet);
     }
-    peer.send_bytes(&burst).await;
+    burst
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_in_one_read_is_acknowledged_completely() {
+    let (client, mut peer) = connected(ConnectOptions::default()).await;
+    let _handler = client.on_message(|_| async {});
+    peer.send_bytes(&burst()).await;
     for packet_id in 1..=1000 {
         assert_eq!(peer.expect_ack().await, (PacketType::PubAck, packet_id, ReasonCode::Success));
     }
@@ -251,13 +256,7 @@ async fn an_application_in_block_on_has_its_turn_before_a_burst_is_handled_to_it
     });
     let (client, mut peer) = connected(options).await;
     let mut messages = client.messages();
-    let mut burst = Vec::new();
-    for packet_id in 1..=1000 {
-        let mut packet = Vec::new();
-        publish("a", "", at_least_once(packet_id)).encode(Default::default(), &mut packet).unwrap();
-        burst.append(&mut packet);
-    }
-    peer.send_bytes(&burst).await;
+    peer.send_bytes(&burst()).await;
     for _ in 0..1000 {
         messages.next().await.unwrap();
     }
