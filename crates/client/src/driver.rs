@@ -302,7 +302,7 @@ impl Driver {
             mailbox.take_control(&mut self.taken.control);
         } else {
             let want = Want { once: true, queue: self.exchange.quota() };
-            let asleep = mailbox.take(want, self.framed.out(), &mut self.taken, cx.waker());
+            let asleep = mailbox.take(want, self.framed.bare_out(), &mut self.taken, cx.waker());
             self.shared.rooms.freed();
             if asleep {
                 return false;

@@ -48,6 +48,24 @@ pub(crate) struct Connection {
     admission: Admission,
 }
 
+/// What a wake-up has still to look at. A half of the turn that has found nothing is left alone from then on, because
+/// what comes for it wakes; but what the other half does may concern it too.
+#[derive(Debug)]
+struct Ahead {
+    reading: bool,
+    sending: bool,
+}
+
+/// What reading led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Something,
+    /// Nothing; what comes wakes.
+    Pending,
+    /// The client was not read: see [`Connection::may_read`].
+    NotAllowed,
+}
+
 impl Connection {
     pub(crate) fn new(accepted: Accepted, clock: Clock, admission: Admission) -> Self {
         let Accepted { framed, machine, authentication, interception, rates } = accepted;
@@ -132,8 +150,9 @@ impl Connection {
 
     #[inline(never)]
     fn take_turns(&mut self, now: Moment, cx: &mut Context<'_>) -> Poll<End> {
+        let mut ahead = Ahead { reading: true, sending: true };
         for _ in 0..TURNS {
-            match self.turn(now, cx) {
+            match self.turn(now, cx, &mut ahead) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end),
@@ -144,18 +163,40 @@ impl Connection {
         Poll::Pending
     }
 
-    /// One turn. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
-    fn turn(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+    /// One turn, of what is still ahead. `Ok(false)`: nothing is left to do, and whatever comes next wakes.
+    fn turn(&mut self, now: Moment, cx: &mut Context<'_>, ahead: &mut Ahead) -> Result<bool, End> {
         let hooked = self.exchange.interception.is_some();
+        let mut read = Read::Pending;
+        if ahead.reading || hooked {
+            read = self.take_in(now, cx, hooked)?;
+            ahead.reading = read != Read::Pending;
+        }
+        let mut busy = read == Read::Something;
+        if busy || ahead.sending || hooked {
+            ahead.sending = self.give_out(now, cx, hooked)?;
+            busy |= ahead.sending;
+        }
+        Ok(busy || (read == Read::NotAllowed && self.may_read()))
+    }
+
+    /// The first half of a turn: what comes from the client, up to the mailboxes of others.
+    #[inline]
+    fn take_in(&mut self, now: Moment, cx: &mut Context<'_>, hooked: bool) -> Result<Read, End> {
         if hooked {
             self.begin_inspecting();
         }
         // What waited for a hook comes before what is read.
-        let resumed = if hooked { self.exchange.resume(now, cx, self.framed.out()) } else { Ok(false) };
-        let read = if resumed.is_ok() { self.read(now, cx) } else { Ok(false) };
-        self.hand_over(now, cx);
-        let mut busy = resumed? | read?;
-        busy |= self.exchange.authenticate(cx, self.framed.out())?;
+        let resumed = if hooked { self.exchange.resume(now, cx, self.framed.bare_out()) } else { Ok(false) };
+        let read = if resumed.is_ok() { self.read(now, cx) } else { Ok(Read::Pending) };
+        let released = self.hand_over(now, cx);
+        let read = read?;
+        Ok(if resumed? | released { Read::Something } else { read })
+    }
+
+    /// The second half: what goes to the client. Returns whether it has more to do than to wait.
+    #[inline]
+    fn give_out(&mut self, now: Moment, cx: &mut Context<'_>, hooked: bool) -> Result<bool, End> {
+        let mut busy = self.exchange.authenticate(cx, self.framed.bare_out())?;
         let has_room = self.unwritten == 0;
         busy |= hooked && has_room && self.deliver(now, cx)?;
         busy |= self.take(now, cx)?;
@@ -168,9 +209,9 @@ impl Connection {
     }
 
     /// Reads once and handles what is whole.
-    fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<Read, End> {
         if !self.may_read() {
-            return Ok(false);
+            return Ok(Read::NotAllowed);
         }
         let Self { framed, exchange, rate, .. } = self;
         exchange.begin();
@@ -182,7 +223,7 @@ impl Connection {
                     // It is us who keep silent, so the client is not given up for that.
                     exchange.machine.note_received(now);
                     exchange.slot.hear(now);
-                    return Ok(false);
+                    return Ok(Read::Pending);
                 }
                 read_frames(framed, exchange, now, cx, |frame| rate.take(frame))
             }
@@ -192,7 +233,7 @@ impl Connection {
         }
         match (turn, ended) {
             (_, Some(end)) => Err(end),
-            (Poll::Pending, None) => Ok(false),
+            (Poll::Pending, None) => Ok(Read::Pending),
             (Poll::Ready(Ok(turn)), None) => {
                 let progress = turn.bytes >= PROGRESS;
                 if progress {
@@ -201,7 +242,7 @@ impl Connection {
                 if progress || turn.frames > 0 {
                     exchange.slot.hear(now);
                 }
-                Ok(true)
+                Ok(Read::Something)
             }
             (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
             (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Lost),
@@ -236,8 +277,9 @@ impl Connection {
         self.hold.is_none() || self.exchange.machine.inflight() > 0 || self.exchange.slot.mailbox.above_half()
     }
 
-    /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up.
-    fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) {
+    /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up. Returns
+    /// whether it is no longer held back.
+    fn hand_over(&mut self, now: Moment, cx: &mut Context<'_>) -> bool {
         self.exchange.settle(now);
         let counters = &self.exchange.broker.counters;
         if let Some(publisher) = &mut self.exchange.publishing.publisher {
@@ -253,15 +295,14 @@ impl Connection {
                 }
             }
         }
-        if let Some(hold) = &mut self.hold
-            && hold.poll(&self.exchange.broker.counters, now, cx).is_ready()
-        {
-            self.credit.used(hold, now);
-            self.hold = None;
-            self.exchange.release(self.framed.out());
-            // What was not read meanwhile is read now.
-            cx.waker().wake_by_ref();
+        let Some(hold) = &mut self.hold else { return false };
+        if hold.poll(&self.exchange.broker.counters, now, cx).is_pending() {
+            return false;
         }
+        self.credit.used(hold, now);
+        self.hold = None;
+        self.exchange.release(self.framed.out());
+        true
     }
 
     /// Takes what waits in the mailbox. While the output is blocked, orders only.
@@ -269,7 +310,7 @@ impl Connection {
         let yields = self.replay_is_next && self.has_replay();
         let Self { framed, exchange, unwritten, replay_is_next, .. } = self;
         let mailbox = &exchange.slot.mailbox;
-        let mut taken = TAKEN.take();
+        let mut taken = TAKEN.take().unwrap_or_default();
         let asleep = if *unwritten > 0 || exchange.is_delivering() {
             let asleep = mailbox.sleep_for_control(cx.waker());
             if !asleep {
@@ -279,7 +320,7 @@ impl Connection {
         } else {
             let before = framed.pending_out();
             let want = Want { once: true, queue: if yields { 0 } else { exchange.machine.quota() } };
-            let asleep = mailbox.take(want, framed.out(), &mut taken, cx.waker());
+            let asleep = mailbox.take(want, framed.bare_out(), &mut taken, cx.waker());
             exchange.slot.patience.observe(|| !mailbox.above_quarter(), now);
             if !asleep {
                 *replay_is_next |= !taken.queue.is_empty();
@@ -289,10 +330,13 @@ impl Connection {
             }
             asleep
         };
-        let mut orders = std::mem::take(&mut taken.control);
-        let obeyed = orders.drain(..).try_for_each(|order| self.obey(now, order));
-        taken.control = orders;
-        TAKEN.set(taken);
+        let mut obeyed = Ok(());
+        if !taken.control.is_empty() {
+            let mut orders = std::mem::take(&mut taken.control);
+            obeyed = orders.drain(..).try_for_each(|order| self.obey(now, order));
+            taken.control = orders;
+        }
+        TAKEN.set(Some(taken));
         obeyed?;
         if asleep && self.stopping && self.framed.pending_out() == 0 && !self.exchange.waits_for_a_hook() {
             return Err(End::Stopped);
@@ -385,8 +429,8 @@ impl Connection {
         patience.unblock();
         let written = written.map_err(|_| End::Lost)?;
         self.exchange.tally.write(written);
-        // Reading, the mailbox and a replay may have waited for this.
-        Ok(std::mem::take(&mut self.unwritten) > 0 || written > 0)
+        // The mailbox and a replay, or the end, may have waited for this.
+        Ok(std::mem::take(&mut self.unwritten) > 0 || (written > 0 && self.stopping))
     }
 }
 
@@ -462,7 +506,7 @@ pub(crate) async fn farewell(mut framed: Framed, limit: Duration, _admission: Ad
 
 thread_local! {
     /// What is taken from a mailbox in one turn.
-    static TAKEN: Cell<Taken<Order>> = const { Cell::new(Taken::EMPTY) };
+    static TAKEN: Cell<Option<Box<Taken<Order>>>> = const { Cell::new(None) };
 }
 
 /// Turns before others have theirs.

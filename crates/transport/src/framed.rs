@@ -89,6 +89,13 @@ impl Framed {
         self.output.bytes()
     }
 
+    /// The output as it is: while it is empty it has no memory, which [`out`](Self::out) would get for it. For whoever
+    /// most likely adds nothing, or exchanges it for a vector with content.
+    #[inline]
+    pub const fn bare_out(&mut self) -> &mut Vec<u8> {
+        self.output.bare_bytes()
+    }
+
     /// Appends bytes that are written from where they are, behind what is in the [output](Self::out) now: for a payload
     /// that is too large to be copied for each receiver.
     pub fn push_shared(&mut self, bytes: Bytes) {
@@ -127,7 +134,7 @@ impl Framed {
     where
         F: FnMut(&[u8], &mut Vec<u8>) -> Turn,
     {
-        let mut frames = Frames::new(self.max_packet, self.out().len(), handle);
+        let mut frames = Frames::new(self.max_packet, self.bare_out().len(), handle);
         let result = self.poll_turn(cx, &mut frames);
         self.output.release();
         result

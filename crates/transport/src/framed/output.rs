@@ -43,6 +43,12 @@ impl Output {
         &mut self.bytes
     }
 
+    /// The same, without memory unless it holds some.
+    #[inline]
+    pub(super) const fn bare_bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
     pub(super) fn push_shared(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             let shared = self.shared.get_or_insert_default();
@@ -63,7 +69,7 @@ impl Output {
     /// Gives the buffer back if nothing is in it.
     #[inline]
     pub(super) fn release(&mut self) {
-        if self.bytes.is_empty() {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
             buffers::give(mem::take(&mut self.bytes));
         }
     }

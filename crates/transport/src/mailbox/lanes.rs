@@ -365,10 +365,11 @@ impl<C> Lanes<C> {
     /// An empty lane holds no allocation while the owner sleeps.
     fn fall_asleep(&mut self, want: Want, waker: &Waker) -> Found {
         self.sleep = Sleep { asleep: true, once: want.once, queue: want.queue > 0 };
-        if self.queue.is_empty() {
+        // Asked first, because that is cheaper than to drop nothing.
+        if self.queue.capacity() > 0 && self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
-        if self.control.is_empty() {
+        if self.control.capacity() > 0 && self.control.is_empty() {
             self.control = Vec::new();
         }
         let known = self.waker.as_ref().is_some_and(|held| held.will_wake(waker));

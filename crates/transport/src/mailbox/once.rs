@@ -159,7 +159,7 @@ impl Once {
 
     /// Gives up the allocations of what is empty; what is returned holds no frames.
     pub(super) fn release(&mut self) -> Ready {
-        if self.late.is_empty() {
+        if self.late.capacity() > 0 && self.late.is_empty() {
             self.late = VecDeque::new();
         }
         if self.ready.is_empty() {
