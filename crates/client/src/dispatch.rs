@@ -5,7 +5,7 @@
 //! Relates to: `inbox.rs`, where messages wait. Leaves out: the server's view; a filter is registered here before
 //! SUBSCRIBE is sent, so that no retained message comes too early.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -13,7 +13,8 @@ use gantline_protocol::{ReasonCode, Receipt, TopicFilter, TopicName};
 use slab::Slab;
 
 use crate::event::Event;
-use crate::inbox::{Filling, Inbox, Item};
+use crate::inbox::{Filling, Inbox};
+use crate::items::{Item, Items};
 
 /// Names a stream. The slot may be used again, the sequence is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +223,7 @@ impl Dispatch {
 
     /// Hands each message to every stream that wants it. Those in a row that have the same topic, and one stream that
     /// wants them, go together.
-    pub(crate) fn deliver(&mut self, arrived: &mut VecDeque<Item>, effects: &mut Effects) {
+    pub(crate) fn deliver(&mut self, arrived: &mut Items, effects: &mut Effects) {
         let mut unclaimed = 0;
         while let Some(first) = arrived.front() {
             self.find(first.message.topic());

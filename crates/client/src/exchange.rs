@@ -19,7 +19,8 @@ use crate::command::{Reply, SubscribeCommand, Unanswered, UnsubscribeCommand, re
 use crate::deadlines::{Awaited, Deadlines};
 use crate::dispatch::Effects;
 use crate::error::{DisconnectCause, PublishError, PublishResult, RequestFailed, ServerGoodbye};
-use crate::inbox::{Inbox, Item};
+use crate::inbox::Inbox;
+use crate::items::{Item, Items};
 use crate::payloads::Payloads;
 use crate::reauthenticate::{Order, Reauthentication};
 use crate::recorder::Recorder;
@@ -41,7 +42,7 @@ pub(crate) struct Exchange {
     pings: VecDeque<Option<Asked>>,
     reauthentication: Reauthentication,
     /// Messages that were received and not handed to the streams yet, and their payload bytes.
-    arrived: VecDeque<Item>,
+    arrived: Items,
     arrived_bytes: usize,
     delivered: bool,
     /// Of the last message: often the next one has the same.
@@ -84,7 +85,7 @@ impl Exchange {
             deadlines: Deadlines::new(operation_timeout),
             pings: VecDeque::new(),
             reauthentication: Reauthentication::default(),
-            arrived: VecDeque::new(),
+            arrived: Items::new(),
             arrived_bytes: 0,
             delivered: false,
             last_topic: None,
@@ -117,27 +118,47 @@ impl Exchange {
         Ok(turn)
     }
 
+    #[inline]
     fn handle(&mut self, now: Moment, frame: &[u8], out: &mut Vec<u8>) -> Result<Turn, DisconnectCause> {
-        // The usual case stands apart, so that there is nothing else in it to be dropped.
-        let other = match self.machine.receive(now, frame, out) {
-            Ok(Received::Publish(publish, receipt)) => {
-                let receipt = (receipt.delivery() != Delivery::AtMostOnce).then_some(receipt);
-                self.arrived_bytes += publish.payload.len();
-                let payload = self.payloads.copy(publish.payload);
-                let message = publish.to_message_with(&mut self.last_topic, payload);
-                self.arrived.push_back(Item::new(message, Ticket::sole(receipt)));
-                if self.arrived.len() >= MOST_ARRIVED || self.arrived_bytes >= MOST_ARRIVED_BYTES {
-                    self.deliver();
-                    if self.shared.gauge.is_pressing() {
-                        return Ok(Turn::Stop);
-                    }
-                }
-                return Ok(Turn::Continue);
-            }
-            Ok(other) => other,
-            Err(violation) => return Err(DisconnectCause::ServerViolated(violation)),
+        if frame.first().is_some_and(|first| first >> 4 == PacketType::Publish.value()) {
+            self.handle_publish(now, frame, out)
+        } else {
+            self.handle_other(now, frame, out)
+        }
+    }
+
+    #[inline]
+    fn handle_publish(
+        &mut self,
+        now: Moment,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, DisconnectCause> {
+        let received = self.machine.receive_publish(now, frame, out);
+        let Some((publish, receipt)) = received.map_err(DisconnectCause::ServerViolated)? else {
+            return Ok(Turn::Continue);
         };
-        match other {
+        let ticket = Ticket::sole((receipt.delivery() != Delivery::AtMostOnce).then_some(receipt));
+        self.arrived_bytes += publish.payload.len();
+        let payload = self.payloads.copy(publish.payload);
+        let message = publish.to_message_with(&mut self.last_topic, payload);
+        self.arrived.push_back(Item::new(message, ticket));
+        if self.arrived.len() >= MOST_ARRIVED || self.arrived_bytes >= MOST_ARRIVED_BYTES {
+            self.deliver();
+            if self.shared.gauge.is_pressing() {
+                return Ok(Turn::Stop);
+            }
+        }
+        Ok(Turn::Continue)
+    }
+
+    fn handle_other(
+        &mut self,
+        now: Moment,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, DisconnectCause> {
+        match self.machine.receive(now, frame, out).map_err(DisconnectCause::ServerViolated)? {
             Received::Handled => {}
             Received::Acked(acked) => self.acked(acked),
             Received::SubAck(suback) => {

@@ -7,7 +7,7 @@
 //! how things stand.
 //!
 //! A stream fetches messages of QoS 0 together, so that it does not have to lock for each. Those of QoS 1 and 2 it
-//! takes one by one, because the end of a connection may take them back. What was fetched counts as waiting until the
+//! fetches one by one, because the end of a connection may take them back. What was fetched counts as waiting until the
 //! stream comes again.
 //!
 //! The receipts of what was taken lie here, under the same lock, until the driver collects them; it hears of the first.
@@ -15,7 +15,6 @@
 //! Relates to: `dispatch.rs`, which chooses the inboxes of a message. Leaves out: sending acknowledgements; an inbox
 //! only says which receipts are due.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -23,7 +22,7 @@ use std::task::{Context, Poll, Waker};
 use gantline_protocol::{Message, ReasonCode, Receipt};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::ticket::Ticket;
+use crate::items::{Item, Items};
 
 /// What a stream does with a message that exceeds its bounds.
 ///
@@ -55,23 +54,6 @@ pub(crate) struct StreamBounds {
 impl Default for StreamBounds {
     fn default() -> Self {
         Self { messages: 1024, bytes: 4 << 20 }
-    }
-}
-
-/// A message that waits in a stream.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) message: Message,
-    pub(crate) ticket: Ticket,
-    /// Its bytes, as the bounds count them.
-    weight: usize,
-}
-
-impl Item {
-    #[inline]
-    pub(crate) fn new(message: Message, ticket: Ticket) -> Self {
-        let weight = message.weight();
-        Self { message, ticket, weight }
     }
 }
 
@@ -111,7 +93,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    items: Items,
     bytes: usize,
     /// Receipts of what the stream took, which the driver has not collected.
     settled: Vec<(Receipt, ReasonCode)>,
@@ -151,45 +133,47 @@ impl Inbox {
         Filling { inbox: self, state: self.state.lock(), dropped: 0 }
     }
 
-    /// Takes the next message; `Ready(None)` if none will come any more. `hand_over` gets it while the stream cannot be
-    /// frozen, and may give a receipt: then it is here before the end of the connection [keeps](Self::keep) what is.
-    /// Messages of QoS 0 that come right behind are put into `batch`, which is empty, and count here until the next
-    /// call. The flag says that the driver has to be told: it may read again, or has receipts to
-    /// [collect](Self::collect).
-    #[inline]
-    pub(crate) fn poll_take<T>(
+    /// Moves the next message to `batch`, which is empty; `Ready(None)` if none will come any more. Of QoS 0 those right
+    /// behind come along and count here until the next call. What `acknowledges` takes leaves its receipt, before the end
+    /// of the connection can [keep](Self::keep) what waits. The flag says that the driver has to be told: it may read
+    /// again, or has receipts to [collect](Self::collect).
+    pub(crate) fn poll_fetch(
         &self,
-        batch: &mut VecDeque<Item>,
+        batch: &mut Items,
+        acknowledges: bool,
         cx: &mut Context<'_>,
-        hand_over: impl FnOnce(Item) -> (T, Option<(Receipt, ReasonCode)>),
-    ) -> Poll<Option<(T, bool)>> {
+    ) -> Poll<Option<bool>> {
         let state = &mut *self.state.lock();
         (state.fetched, state.fetched_bytes) = (0, 0);
-        let item = if state.frozen { state.remove_void() } else { state.remove_front() };
-        match item {
-            Some(item) => {
-                let (taken, receipt) = hand_over(item);
-                let mut tells = false;
-                if let Some(receipt) = receipt {
-                    tells = state.settled.is_empty();
-                    state.settled.push(receipt);
-                }
+        let mut tells = false;
+        let found = match state.items.front() {
+            Some(first) if first.ticket.is_void() => {
                 self.fetch(state, batch);
-                // Taking does not press.
-                if state.over || state.pressure != Pressure::Low {
-                    tells |= self.weigh(state);
-                }
-                Poll::Ready(Some((taken, tells)))
+                true
             }
-            None if state.ended => Poll::Ready(None),
-            None => {
-                self.weigh(state);
-                if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    state.waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
+            Some(_) if state.frozen => state.remove_void().map(|item| batch.push_back(item)).is_some(),
+            Some(_) => {
+                let is_first = state.settled.is_empty();
+                tells = state.move_front(batch, acknowledges) && is_first;
+                true
             }
+            None => false,
+        };
+        if found {
+            // Taking does not press.
+            if state.over || state.pressure != Pressure::Low {
+                tells |= self.weigh(state);
+            }
+            return Poll::Ready(Some(tells));
         }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        self.weigh(state);
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Moves the receipts of what was taken to `released`.
@@ -202,34 +186,29 @@ impl Inbox {
         self.state.lock().settled.clear();
     }
 
-    /// Moves messages to `batch` that nothing can take back from the stream any more, the end of a connection neither.
-    fn fetch(&self, state: &mut State, batch: &mut VecDeque<Item>) {
-        if state.void == 0 {
-            return;
-        }
+    /// Moves the first message, which is of QoS 0, to `batch`, and those behind it that nothing can take back from the
+    /// stream any more, the end of a connection neither.
+    fn fetch(&self, state: &mut State, batch: &mut Items) {
         let StreamBounds { messages, bytes } = self.bounds;
         let (most, most_bytes) = (messages / FETCHED_SHARE, bytes / FETCHED_SHARE);
-        let waiting = state.items.len();
-        if waiting == state.void && waiting <= most && state.bytes <= most_bytes {
+        let (waiting, first) = (state.items.len(), state.items.front().map_or(0, |item| item.weight));
+        let (mut behind, mut weight) = (0, 0);
+        if waiting == state.void && waiting <= most + 1 && state.bytes - first <= most_bytes {
+            (behind, weight) = (waiting - 1, state.bytes - first);
             std::mem::swap(&mut state.items, batch);
-            (state.fetched, state.fetched_bytes) = (waiting, state.bytes);
         } else {
-            let (mut count, mut weight) = (0, 0);
-            for item in state.items.iter().take(most) {
+            for item in state.items.iter().skip(1).take(most) {
                 if !item.ticket.is_void() || weight + item.weight > most_bytes {
                     break;
                 }
-                count += 1;
+                behind += 1;
                 weight += item.weight;
             }
-            if count == 0 {
-                return;
-            }
-            batch.extend(state.items.drain(..count));
-            (state.fetched, state.fetched_bytes) = (count, weight);
+            state.items.move_front(1 + behind, batch);
         }
-        state.void -= state.fetched;
-        state.bytes -= state.fetched_bytes;
+        (state.fetched, state.fetched_bytes) = (behind, weight);
+        state.void -= 1 + behind;
+        state.bytes -= first + weight;
     }
 
     /// If the driver waits for this stream, it does so no longer: what exceeds the bounds is dropped, and whatever will
@@ -272,11 +251,14 @@ impl Inbox {
         (state.bytes, state.void) = (0, 0);
         (state.fetched, state.fetched_bytes) = (0, 0);
         self.weigh(&mut state);
-        let tickets = items.iter_mut().map(|item| std::mem::replace(&mut item.ticket, Ticket::Void));
         let mut receipts = std::mem::take(&mut state.settled);
-        receipts.extend(tickets.filter_map(|ticket| ticket.settle(ReasonCode::Success)));
+        let settle = |Item { message, ticket, .. }| {
+            receipts.extend(ticket.settle(ReasonCode::Success));
+            message
+        };
+        // They are dropped behind the lock: there may be user code in that.
+        let _messages: Vec<Message> = items.drain().map(settle).collect();
         let noted = note(receipts);
-        // The messages are dropped behind it: there may be user code in that.
         drop(state);
         noted
     }
@@ -304,9 +286,9 @@ impl Inbox {
         }
         state.frozen = false;
         if resent {
-            let items = std::mem::take(&mut state.items);
+            let mut items = std::mem::take(&mut state.items);
             (state.bytes, state.void) = (0, 0);
-            items.into_iter().filter(|item| item.ticket.is_kept()).for_each(|item| state.add(item));
+            items.drain().filter(|item| item.ticket.is_kept()).for_each(|item| state.add(item));
             self.weigh(&mut state);
         }
         state.waker.take()
@@ -378,6 +360,16 @@ impl State {
         (self.items.len() + self.fetched, self.bytes + self.fetched_bytes)
     }
 
+    /// Moves the first message, which is of QoS 1 or 2, to `batch`, and says whether it left a receipt.
+    fn move_front(&mut self, batch: &mut Items, acknowledges: bool) -> bool {
+        let Some(item) = self.items.front_mut() else { return false };
+        self.bytes -= item.weight;
+        let receipt = if acknowledges { item.ticket.settle_in_place() } else { None };
+        self.settled.extend(receipt);
+        self.items.move_front(1, batch);
+        receipt.is_some()
+    }
+
     fn add(&mut self, item: Item) {
         self.bytes += item.weight;
         self.void += usize::from(item.ticket.is_void());
@@ -433,19 +425,19 @@ impl Filling<'_> {
     /// Adds the first `count` of these messages. Receipts of what had to give way are appended to `released`.
     pub(crate) fn push_some(
         &mut self,
-        arrived: &mut VecDeque<Item>,
+        arrived: &mut Items,
         count: usize,
         released: &mut Vec<(Receipt, ReasonCode)>,
     ) {
         let state = &mut *self.state;
         if count < arrived.len() || state.ended || state.pressure == Pressure::NotWaitedFor {
-            return arrived.drain(..count).for_each(|item| self.push(item, released));
+            return arrived.drain().take(count).for_each(|item| self.push(item, released));
         }
         for item in arrived.iter() {
             state.bytes += item.weight;
             state.void += usize::from(item.ticket.is_void());
         }
-        state.items.append(arrived);
+        arrived.move_front(count, &mut state.items);
     }
 
     /// Adds a message. While the stream is waited for, the bounds do not count: the driver stops soon.

@@ -29,8 +29,8 @@
 //! QoS 1 or 2 is acknowledged when the application has taken it, so an application that is slow holds its senders back
 //! and loses nothing; see [`OnFull`] for the choice and [`ManualAcks`] for acknowledging by hand.
 //!
-//! A payload of up to 128 KiB shares memory with its neighbours, at most 32 times its size or 512 bytes; who keeps many
-//! of them for long copies them ([`Bytes::copy_from_slice`](bytes::Bytes::copy_from_slice)).
+//! A payload of 24 bytes to 128 KiB shares memory with its neighbours, at most 32 times its size; who keeps many of them
+//! for long copies them ([`Payload::copy_from_slice`]).
 //!
 //! # When the connection is lost
 //!
@@ -65,6 +65,7 @@ mod exchange;
 mod features;
 mod inbox;
 mod inspector;
+mod items;
 mod journal;
 mod kept;
 pub mod lowlevel;
@@ -87,7 +88,7 @@ pub use gantline_protocol::{
     async_trait,
 };
 pub use gantline_protocol::{
-    ClientId, Message, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
+    ClientId, Message, PacketId, Payload, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
     SubscribeProperties, SubscriptionOptions, TemplateError, TopicError, TopicFilter, TopicName,
     TopicParameters, TopicTemplate,
 };

@@ -4,7 +4,8 @@
 //! in them: many messages share what memory costs, and a stream of them does not ask the system for more again and
 //! again. Relates to: `exchange.rs`, which makes messages. Leaves out: what is larger than pays.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
+use gantline_protocol::Payload;
 
 /// The chunks that are in use now, for each class of sizes.
 #[derive(Debug, Default)]
@@ -20,15 +21,18 @@ struct Ring {
 }
 
 impl Payloads {
-    /// A copy of a payload.
+    /// A copy of a payload. A short one lies in the value.
     #[inline]
-    pub(crate) fn copy(&mut self, payload: &[u8]) -> Bytes {
-        let class = match payload.len() {
-            0 => return Bytes::new(),
-            length @ ..=LARGEST => CLASSES.partition_point(|class| class.largest < length),
-            _ => return Bytes::copy_from_slice(payload),
-        };
-        self.rings[class].copy(payload, CLASSES[class].chunk)
+    pub(crate) fn copy(&mut self, payload: &[u8]) -> Payload {
+        Payload::short(payload).unwrap_or_else(|| self.copy_long(payload))
+    }
+
+    fn copy_long(&mut self, payload: &[u8]) -> Payload {
+        if payload.len() > LARGEST {
+            return Payload::copy_from_slice(payload);
+        }
+        let class = CLASSES.partition_point(|class| class.largest < payload.len());
+        self.rings[class].copy(payload, CLASSES[class].chunk).into()
     }
 
     /// Lets go of all memory that no message holds.
@@ -39,7 +43,7 @@ impl Payloads {
 
 impl Ring {
     #[inline]
-    fn copy(&mut self, payload: &[u8], size: usize) -> Bytes {
+    fn copy(&mut self, payload: &[u8], size: usize) -> BytesMut {
         let chunk = &mut self.chunks[self.current];
         if payload.len() >= REWOUND {
             // From the front again if all of it is free: that part is most likely in the cache.
@@ -50,7 +54,7 @@ impl Ring {
         }
         let chunk = &mut self.chunks[self.current];
         chunk.extend_from_slice(payload);
-        chunk.split().freeze()
+        chunk.split()
     }
 
     /// Goes to the next chunk.
@@ -73,7 +77,7 @@ struct Class {
 
 /// Chunks in a ring.
 const CHUNKS: usize = 3;
-/// A payload that the application keeps holds at most 32 times its size, or 512 bytes.
+/// A payload that the application keeps holds at most 32 times its size.
 const CLASSES: [Class; 5] = [
     Class { largest: 63, chunk: 512 },
     Class { largest: 255, chunk: 2 << 10 },
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_is_kept_holds_at_most_32_times_its_size() {
-        let smallest = [16].into_iter().chain(CLASSES.map(|class| class.largest + 1));
+        let smallest = [24].into_iter().chain(CLASSES.map(|class| class.largest + 1));
         for (size, class) in smallest.zip(CLASSES) {
             assert!(class.chunk <= 32 * size);
         }

@@ -4,7 +4,6 @@
 //! to the application ([`ManualAcks`]). Relates to: `inbox.rs`, where messages wait. Leaves out: how a subscription is
 //! made (`request.rs`).
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -12,14 +11,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use gantline_protocol::{AckProperties, Message, ReasonCode, Receipt, SubAck, TopicFilter};
+use gantline_protocol::{AckProperties, Message, ReasonCode, SubAck, TopicFilter};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::command::Command;
 use crate::concurrent;
 use crate::dispatch::StreamId;
-use crate::inbox::{Inbox, Item, OnFull, StreamBounds};
+use crate::inbox::{Inbox, OnFull, StreamBounds};
+use crate::items::{Item, Items};
 use crate::shared::Shared;
 use crate::ticket::Ticket;
 
@@ -250,7 +250,7 @@ pub struct Tap {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     /// Messages of QoS 0 that were fetched with an earlier one and not returned.
-    batch: VecDeque<Item>,
+    batch: Items,
     id: StreamId,
 }
 
@@ -268,7 +268,7 @@ impl Tap {
         let on_full = on_full.unwrap_or(options.on_full);
         let inbox = Arc::new(Inbox::new(bounds, on_full, Arc::clone(&shared.gauge)));
         let id = shared.dispatch.lock().add(Arc::clone(&inbox), filters);
-        Self { shared: Arc::clone(shared), inbox, batch: VecDeque::new(), id }
+        Self { shared: Arc::clone(shared), inbox, batch: Items::new(), id }
     }
 
     /// Its name in the dispatch.
@@ -286,42 +286,29 @@ impl Tap {
 
     #[inline]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        match self.batch.pop_front() {
-            Some(item) => Poll::Ready(Some(item.message)),
-            None => self.poll_inbox(cx),
+        if self.batch.is_empty() {
+            ready!(self.poll_fetch(true, cx));
         }
-    }
-
-    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let hand_over = |Item { message, ticket, .. }| (message, ticket.settle(ReasonCode::Success));
-        self.poll_take(cx, hand_over)
+        Poll::Ready(self.batch.pop_front().map(|item| item.message))
     }
 
     pub(crate) fn poll_unacknowledged(&mut self, cx: &mut Context<'_>) -> Poll<Option<Unacknowledged>> {
-        let (message, ticket) = match self.batch.pop_front() {
-            Some(item) => (item.message, item.ticket),
-            None => match ready!(self.poll_take(cx, |item| ((item.message, item.ticket), None))) {
-                Some(taken) => taken,
-                None => return Poll::Ready(None),
-            },
-        };
-        Poll::Ready(Some(Unacknowledged { message, ticket, shared: Arc::clone(&self.shared) }))
+        if self.batch.is_empty() {
+            ready!(self.poll_fetch(false, cx));
+        }
+        let shared = &self.shared;
+        let unacknowledged =
+            |Item { message, ticket, .. }| Unacknowledged { message, ticket, shared: Arc::clone(shared) };
+        Poll::Ready(self.batch.pop_front().map(unacknowledged))
     }
 
-    /// See [`Inbox::poll_take`]; tells the driver.
-    #[inline]
-    fn poll_take<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        hand_over: impl FnOnce(Item) -> (T, Option<(Receipt, ReasonCode)>),
-    ) -> Poll<Option<T>> {
-        let Some((taken, tells)) = ready!(self.inbox.poll_take(&mut self.batch, cx, hand_over)) else {
-            return Poll::Ready(None);
-        };
-        if tells {
+    /// Gets at least one message, unless the stream has ended; tells the driver. See [`Inbox::poll_fetch`].
+    fn poll_fetch(&mut self, acknowledges: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let fetched = ready!(self.inbox.poll_fetch(&mut self.batch, acknowledges, cx));
+        if fetched == Some(true) {
             self.shared.order_collecting(&self.inbox);
         }
-        Poll::Ready(Some(taken))
+        Poll::Ready(())
     }
 
     async fn for_each<F, T>(mut self, mut handle: F)

@@ -83,6 +83,16 @@ impl Ticket {
         }
     }
 
+    /// As [`settle`](Self::settle) with success, for a ticket that is not used any more and stays where it is.
+    #[inline]
+    pub(crate) fn settle_in_place(&mut self) -> Option<(Receipt, ReasonCode)> {
+        match self {
+            Self::Void => None,
+            Self::Sole(receipt) => Some((*receipt, ReasonCode::Success)),
+            Self::Joint(_) => std::mem::replace(self, Self::Void).settle(ReasonCode::Success),
+        }
+    }
+
     /// The stream is done with the message; returns what is to be acknowledged now, if anything.
     #[inline]
     pub(crate) fn settle(self, reason: ReasonCode) -> Option<(Receipt, ReasonCode)> {

@@ -48,8 +48,8 @@
 pub use gantline_protocol as protocol;
 #[doc(no_inline)]
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions, TopicFilter,
-    TopicName, TopicTemplate,
+    ClientId, Message, Payload, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
+    TopicFilter, TopicName, TopicTemplate,
 };
 pub use gantline_transport as transport;
 #[doc(no_inline)]

@@ -72,8 +72,8 @@ pub use gantline_client::{
     PublishResult, SubscribeError, Unacknowledged, UnsubscribeError,
 };
 pub use gantline_protocol::{
-    ClientId, Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, StoreError, TopicError, TopicFilter,
-    TopicName, async_trait,
+    ClientId, Message, Payload, ProtocolVersion, QoS, ReasonCode, RetainHandling, StoreError, TopicError,
+    TopicFilter, TopicName, async_trait,
 };
 pub use gantline_transport::{Address, AddressError};
 

@@ -16,6 +16,7 @@ use crate::outbound::Outbound;
 use crate::output::Output;
 use crate::packet::{PublishRef, publish};
 use crate::packet_id::PacketId;
+use crate::payload::Payload;
 use crate::properties::{PublishProperties, PublishPropertiesRef};
 use crate::qos::QoS;
 use crate::time::Moment;
@@ -98,13 +99,13 @@ impl Frame {
     /// The frame of a received publish. `topic` is its resolved topic.
     pub fn from_publish(publish: &PublishRef<'_>, topic: &str) -> Self {
         let properties = &publish.properties;
-        Self::build(topic, |out| properties.forwarded(out), Payload::Borrowed(publish.payload))
+        Self::build(topic, |out| properties.forwarded(out), Content::Borrowed(publish.payload))
     }
 
     /// The frame of a message. Expiry, QoS and RETAIN are not part of it.
     pub fn from_message(message: &Message) -> Self {
         let write = |out: &mut Vec<u8>| message.properties().write_forwarded(out);
-        Self::build(message.topic().as_str(), write, Payload::Shared(message.payload()))
+        Self::build(message.topic().as_str(), write, Content::Shared(message.payload()))
     }
 
     /// The topic.
@@ -155,8 +156,8 @@ impl Frame {
         subscription_ids: &[u32],
     ) -> Message {
         let payload = match self.large_payload() {
-            Some(payload) => payload.clone(),
-            None => Bytes::copy_from_slice(self.payload()),
+            Some(payload) => payload.clone().into(),
+            None => Payload::copy_from_slice(self.payload()),
         };
         let raw = self.raw_properties();
         let mut properties = match PublishPropertiesRef::parse(raw) {
@@ -222,7 +223,7 @@ impl Frame {
         head.parts(self.topic_bytes(), self.raw_properties(), self.payload(), has_properties)
     }
 
-    fn build(topic: &str, properties: impl FnOnce(&mut Vec<u8>), payload: Payload<'_>) -> Self {
+    fn build(topic: &str, properties: impl FnOnce(&mut Vec<u8>), payload: Content<'_>) -> Self {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
             scratch.extend_from_slice(topic.as_bytes());
@@ -258,19 +259,19 @@ impl fmt::Debug for Frame {
     }
 }
 
-enum Payload<'a> {
+enum Content<'a> {
     Borrowed(&'a [u8]),
-    Shared(&'a Bytes),
+    Shared(&'a Payload),
 }
 
-impl Payload<'_> {
+impl Content<'_> {
     /// Appends the payload, or returns it if it is to be kept beside the frame.
     fn keep_beside(self, scratch: &mut Vec<u8>) -> Option<Box<Bytes>> {
         match self {
             Self::Borrowed(payload) if payload.len() > LARGE_PAYLOAD => {
                 Some(Box::new(Bytes::copy_from_slice(payload)))
             }
-            Self::Shared(payload) if payload.len() > LARGE_PAYLOAD => Some(Box::new(payload.clone())),
+            Self::Shared(payload) if payload.len() > LARGE_PAYLOAD => Some(Box::new(payload.to_bytes())),
             Self::Borrowed(payload) => {
                 scratch.extend_from_slice(payload);
                 None

@@ -29,6 +29,7 @@ mod frame;
 mod message;
 mod outbound;
 mod output;
+mod payload;
 
 pub mod codec;
 
@@ -64,6 +65,7 @@ pub use self::packet::{
     RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscriptionOptions, UnsubAck, Unsubscribe, Will,
 };
 pub use self::packet_id::PacketId;
+pub use self::payload::Payload;
 pub use self::properties::{
     AckProperties, AuthProperties, ConnAckProperties, ConnectProperties, DisconnectProperties, PayloadFormat,
     PropertyId, PublishProperties, PublishPropertiesRef, SubscribeProperties, UnsubscribeProperties,

@@ -9,6 +9,7 @@ use std::str::Utf8Error;
 use bytes::Bytes;
 
 use crate::error::EncodeError;
+use crate::payload::Payload;
 use crate::properties::{PayloadFormat, PublishProperties};
 use crate::qos::QoS;
 use crate::topic::{TopicError, TopicName};
@@ -29,7 +30,7 @@ use crate::topic::{TopicError, TopicName};
 #[derive(Clone, Debug)]
 pub struct Message {
     topic: TopicName,
-    payload: Bytes,
+    payload: Payload,
     /// Most messages have none, and many wait in queues.
     properties: Option<Box<PublishProperties>>,
     flags: Flags,
@@ -74,7 +75,7 @@ impl Message {
     /// The text is no topic name. A [`TopicName`] always is.
     pub fn new(
         topic: impl TryInto<TopicName, Error: Into<TopicError>>,
-        payload: impl Into<Bytes>,
+        payload: impl Into<Payload>,
     ) -> Result<Self, TopicError> {
         let topic = topic.try_into().map_err(Into::into)?;
         Ok(Self {
@@ -88,7 +89,7 @@ impl Message {
     #[inline]
     pub(crate) fn from_parts(
         topic: TopicName,
-        payload: Bytes,
+        payload: Payload,
         qos: QoS,
         retain: bool,
         properties: Option<Box<PublishProperties>>,
@@ -173,7 +174,7 @@ impl Message {
     /// The same message with another payload: for who passes it on. Properties that tell of the old one, such as its
     /// content type, stay.
     #[must_use]
-    pub fn with_payload(mut self, payload: impl Into<Bytes>) -> Self {
+    pub fn with_payload(mut self, payload: impl Into<Payload>) -> Self {
         self.payload = payload.into();
         self
     }
@@ -184,7 +185,7 @@ impl Message {
     }
 
     /// The content.
-    pub const fn payload(&self) -> &Bytes {
+    pub const fn payload(&self) -> &Payload {
         &self.payload
     }
 

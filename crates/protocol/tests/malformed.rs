@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use gantline_protocol::ProtocolVersion::{V3_1, V3_1_1, V5_0};
 use gantline_protocol::packet::{Packet, Subscribe, Unsubscribe};
 use gantline_protocol::{
-    ClientConnection, Connect, FixedHeader, Limits, Moment, PacketType, ProtocolVersion, Rule,
-    ServerConnection, Session,
+    ClientConnection, Connect, FixedHeader, Limits, Moment, PacketType, ProtocolVersion, PublishRef, Receipt,
+    Received, Rule, ServerConnection, Session, Violation,
 };
 use gantline_test_support::packets::bytes;
 
@@ -291,6 +291,70 @@ fn each_is_answered_with_its_reason_by_both_ends() {
                 assert_eq!((violation.rule, goodbye.reason.value()), (rule, reason), "{text}");
             }
         }
+    }
+}
+
+/// Publishes have a way of their own into the machines, which must lead to the same.
+#[test]
+fn publishes_are_judged_the_same_on_their_own_way() {
+    type Judged = Result<Option<(String, Receipt)>, Violation>;
+    let judged = |received: Result<Received<'_>, Violation>| -> Judged {
+        Ok(match received? {
+            Received::Publish(publish, receipt) => Some((format!("{publish:?}"), receipt)),
+            _ => None,
+        })
+    };
+    let judged_alone = |received: Result<Option<(PublishRef<'_>, Receipt)>, Violation>| -> Judged {
+        Ok(received?.map(|(publish, receipt)| (format!("{publish:?}"), receipt)))
+    };
+    let server = || ServerConnection::new(Limits::neutral(V5_0), Box::<Session>::default(), Moment::ZERO);
+    let client = || {
+        let session = Box::<Session>::default();
+        ClientConnection::new(&Connect::default(), session, Moment::ZERO, &mut Vec::new()).unwrap()
+    };
+    let good = [
+        "34 .. 00 01 'a' 00 01 00 'x'",
+        "3C .. 00 01 'a' 00 01 00 'x'",
+        "32 .. 00 01 'b' 00 02 00 'y'",
+        "31 .. 00 01 'b' 00 'z'",
+    ];
+    let bad = TABLE.iter().filter(|row| row.0 == V5_0 && row.1.starts_with('3')).map(|row| row.1);
+    let bad: Vec<_> =
+        bad.map(bytes).filter(|frame| matches!(FixedHeader::parse(frame), Ok(Some(_)))).collect();
+    assert!(bad.len() > 10);
+    for bad in bad {
+        let mut out = Vec::new();
+        let frames = good.map(bytes).into_iter().chain([bad]);
+        let (mut servers, mut clients) = ([server(), server()], [client(), client()]);
+        let too_early = judged(clients[0].receive(Moment::ZERO, &bytes(good[0]), &mut out));
+        assert_eq!(
+            judged_alone(clients[1].receive_publish(Moment::ZERO, &bytes(good[0]), &mut out)),
+            too_early
+        );
+        too_early.unwrap_err();
+        let (mut servers_out, mut clients_out) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+        for client in &mut clients {
+            client.receive(Moment::ZERO, &bytes("20 03 00 00 00"), &mut out).map(drop).unwrap();
+        }
+        for frame in frames {
+            let usual = judged(servers[0].receive(Moment::ZERO, &frame, &mut servers_out[0]));
+            let alone = servers[1].receive_publish(Moment::ZERO, &frame, &mut servers_out[1]);
+            assert_eq!(judged_alone(alone), usual);
+            let usual = judged(clients[0].receive(Moment::ZERO, &frame, &mut clients_out[0]));
+            let alone = clients[1].receive_publish(Moment::ZERO, &frame, &mut clients_out[1]);
+            assert_eq!(judged_alone(alone), usual);
+            if let Err(violation) = usual {
+                clients
+                    .iter_mut()
+                    .zip(&mut clients_out)
+                    .for_each(|(client, out)| client.goodbye(&violation, out));
+            }
+        }
+        let last = bytes(good[3]);
+        assert_eq!(judged(clients[0].receive(Moment::ZERO, &last, &mut out)), Ok(None));
+        assert_eq!(judged_alone(clients[1].receive_publish(Moment::ZERO, &last, &mut out)), Ok(None));
+        assert_eq!(servers_out[0], servers_out[1]);
+        assert_eq!(clients_out[0], clients_out[1]);
     }
 }
 

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 
-use bytes::Bytes;
 use gantline_client::{PubSub, PublishError};
-use gantline_protocol::Message;
+use gantline_protocol::{Message, Payload};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -187,7 +186,7 @@ impl<C: PubSub> Answering<C> {
         }
     }
 
-    async fn succeed(&self, reply: &ReplyTo, payload: Bytes) {
+    async fn succeed(&self, reply: &ReplyTo, payload: Payload) {
         let Some(answer) = reply.result(payload) else { return };
         match self.client.publish(answer).await {
             Ok(_) => {}
@@ -212,7 +211,7 @@ impl<C: PubSub> Answering<C> {
 }
 
 /// Runs a handler; a panic of it is a failure.
-async fn run(handler: &Handler, request: Request) -> Result<Bytes, Failure> {
+async fn run(handler: &Handler, request: Request) -> Result<Payload, Failure> {
     let method = request.method().to_owned();
     let panicked = |_| {
         tracing::warn!(method, "a handler panicked");

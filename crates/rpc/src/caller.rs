@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_core::Stream;
 use gantline_client::{PubSub, PublishError, PublishResult, SubscribeError};
-use gantline_protocol::{Message, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
+use gantline_protocol::{Message, Payload, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -124,7 +123,7 @@ impl<C: PubSub> RpcClient<C> {
     pub async fn execute(
         &self,
         method: &str,
-        payload: impl Into<Bytes>,
+        payload: impl Into<Payload>,
         qos: QoS,
         timeout: Duration,
     ) -> Result<Message, CallError> {
@@ -148,7 +147,7 @@ impl<C: PubSub> RpcClient<C> {
 /// A call to be made.
 struct Request<'a> {
     method: &'a str,
-    payload: Bytes,
+    payload: Payload,
     qos: QoS,
     timeout: Duration,
 }

@@ -6,7 +6,7 @@
 //! sending.
 
 use bytes::Bytes;
-use gantline_protocol::{Message, QoS, TopicFilter, TopicName};
+use gantline_protocol::{Message, Payload, QoS, TopicFilter, TopicName};
 
 use crate::error::Failure;
 use crate::scheme::TopicScheme;
@@ -46,7 +46,7 @@ impl ReplyTo {
     }
 
     /// The answer with this payload.
-    pub(crate) fn result(&self, payload: Bytes) -> Option<Message> {
+    pub(crate) fn result(&self, payload: Payload) -> Option<Message> {
         let answer = Message::new(self.topic.clone(), payload).ok()?.qos(self.qos);
         Some(match &self.correlation {
             Some(data) => answer.correlation_data(data.clone()),
@@ -56,7 +56,7 @@ impl ReplyTo {
 
     /// The answer that says why there is no result; `None` if the caller would take it for one.
     pub(crate) fn failure(&self, failure: &Failure, unmarked: Unmarked) -> Option<Message> {
-        let answer = self.result(Bytes::copy_from_slice(failure.message().as_bytes()))?;
+        let answer = self.result(Payload::copy_from_slice(failure.message().as_bytes()))?;
         match (&self.correlation, unmarked) {
             (Some(_), _) => Some(answer.user_property(MARK, failure.code())),
             (None, Unmarked::Text) => Some(answer),

@@ -8,9 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use gantline_client::PubSub;
-use gantline_protocol::{Message, QoS, TopicError, TopicFilter};
+use gantline_protocol::{Message, Payload, QoS, TopicError, TopicFilter};
 
 use crate::answering::RunningRpcServer;
 use crate::error::{Failure, InvalidMethod, ServeError};
@@ -31,7 +30,7 @@ impl Request {
     }
 
     /// The argument.
-    pub const fn payload(&self) -> &Bytes {
+    pub const fn payload(&self) -> &Payload {
         self.message.payload()
     }
 
@@ -50,7 +49,7 @@ impl Request {
     }
 }
 
-pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<Bytes, Failure>> + Send>>;
+pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>>;
 pub(crate) type Handler = Arc<dyn Fn(Request) -> Handling + Send + Sync>;
 
 /// Answers calls, over any client: register handlers, then [`start`](Self::start).
@@ -97,7 +96,7 @@ impl RpcServer {
     where
         F: Fn(Request) -> T + Send + Sync + 'static,
         T: Future<Output = Result<R, Failure>> + Send + 'static,
-        R: Into<Bytes>,
+        R: Into<Payload>,
     {
         if let Err(invalid) = InvalidMethod::check(name) {
             self.invalid = self.invalid.or(Some(invalid));

@@ -62,8 +62,8 @@ mod validation;
 
 pub use gantline_protocol::{
     AuthenticationContext, AuthenticationExchange, AuthenticationMethod, AuthenticationStep, ClientId,
-    Message, QoS, ReasonCode, RetainHandling, StoreError, SubscribeFilter, SubscriptionOptions, TopicFilter,
-    TopicName, async_trait,
+    Message, Payload, QoS, ReasonCode, RetainHandling, StoreError, SubscribeFilter, SubscriptionOptions,
+    TopicFilter, TopicName, async_trait,
 };
 #[cfg(feature = "pfx")]
 pub use gantline_transport::KeyPassword;

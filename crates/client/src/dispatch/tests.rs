@@ -1,13 +1,13 @@
 //! Who gets a message, who holds a filter, and which streams end with it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{Message, TopicFilter, TopicName, topic};
 
 use super::{Dispatch, Effects, Event, StreamId};
-use crate::inbox::{Inbox, Item, OnFull, StreamBounds};
+use crate::inbox::{Inbox, OnFull, StreamBounds};
+use crate::items::{Item, Items};
 use crate::ticket::Ticket;
 
 fn filter(text: &str) -> TopicFilter {
@@ -29,9 +29,9 @@ fn listen(dispatch: &mut Dispatch, filters: &[&str]) -> Listener {
 impl Listener {
     fn poll(&self) -> Poll<Option<String>> {
         let cx = &mut Context::from_waker(Waker::noop());
-        let taken =
-            self.inbox.poll_take(&mut VecDeque::new(), cx, |item| (item.message.topic().to_string(), None));
-        taken.map(|taken| taken.map(|(topic, _)| topic))
+        let mut batch = Items::new();
+        let fetched = self.inbox.poll_fetch(&mut batch, false, cx);
+        fetched.map(|_| batch.pop_front().map(|item| item.message.topic().to_string()))
     }
 
     fn count(&self) -> usize {
@@ -42,7 +42,7 @@ impl Listener {
 fn deliver(dispatch: &mut Dispatch, topic: &str) -> Effects {
     let mut effects = Effects::default();
     let arrived = Item::new(Message::new(topic, "").unwrap(), Ticket::Void);
-    dispatch.deliver(&mut VecDeque::from([arrived]), &mut effects);
+    dispatch.deliver(&mut Items::from_iter([arrived]), &mut effects);
     effects
 }
 

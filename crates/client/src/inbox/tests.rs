@@ -1,12 +1,12 @@
 //! Inboxes: what they take, what presses and what gives way.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use gantline_protocol::{ClientConnection, Connect, Message, Moment, ReasonCode, Receipt, Received, Session};
 
-use super::{Gauge, Inbox, Item, OnFull, StreamBounds, Ticket};
+use super::{Gauge, Inbox, Item, Items, OnFull, StreamBounds};
+use crate::ticket::Ticket;
 
 fn inbox(messages: usize, bytes: usize, on_full: OnFull) -> (Inbox, Arc<Gauge>) {
     let gauge = Arc::new(Gauge::default());
@@ -19,15 +19,14 @@ fn push(inbox: &Inbox, payload: &str) -> u64 {
     filling.finish().dropped
 }
 
-fn poll_take(inbox: &Inbox, batch: &mut VecDeque<Item>) -> Poll<Option<(Item, bool)>> {
-    inbox.poll_take(batch, &mut Context::from_waker(Waker::noop()), |item| (item, None))
+fn poll_fetch(inbox: &Inbox, batch: &mut Items) -> Poll<Option<bool>> {
+    inbox.poll_fetch(batch, false, &mut Context::from_waker(Waker::noop()))
 }
 
 fn take(inbox: &Inbox) -> Option<String> {
-    match poll_take(inbox, &mut VecDeque::new()) {
-        Poll::Ready(Some((item, _))) => Some(item.message.payload_str().unwrap().to_owned()),
-        _ => None,
-    }
+    let mut batch = Items::new();
+    let _ = poll_fetch(inbox, &mut batch);
+    Some(batch.pop_front()?.message.payload_str().unwrap().to_owned())
 }
 
 /// Receipts of the first messages of QoS 1 on a connection.
@@ -54,11 +53,9 @@ fn push_all(inbox: &Inbox, receipts: &[Receipt]) {
 
 /// Takes as an application does; returns whether the driver has to be told.
 fn settle(inbox: &Inbox) -> Option<bool> {
-    let cx = &mut Context::from_waker(Waker::noop());
-    let hand_over = |item: Item| ((), item.ticket.settle(ReasonCode::Success));
-    match inbox.poll_take(&mut VecDeque::new(), cx, hand_over) {
-        Poll::Ready(Some(((), tells))) => Some(tells),
-        _ => None,
+    match inbox.poll_fetch(&mut Items::new(), true, &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(tells) => tells,
+        Poll::Pending => None,
     }
 }
 
@@ -138,7 +135,7 @@ fn an_ended_stream_hands_out_what_it_has_and_is_not_waited_for() {
     assert!(inbox.end().is_none());
     assert!(!gauge.is_pressing());
     assert_eq!(take(&inbox).as_deref(), Some("last"));
-    let end = poll_take(&inbox, &mut VecDeque::new());
+    let end = poll_fetch(&inbox, &mut Items::new());
     assert!(matches!(end, Poll::Ready(None)));
 }
 
@@ -159,11 +156,10 @@ fn what_was_fetched_counts_until_the_stream_comes_again() {
         push(&inbox, "");
     }
     assert!(gauge.is_pressing());
-    let mut batch = VecDeque::new();
-    let poll = |batch: &mut VecDeque<Item>| {
-        let taken = poll_take(&inbox, batch);
-        let Poll::Ready(Some((_, freed))) = taken else { panic!() };
-        (batch.drain(..).count(), freed)
+    let mut batch = Items::new();
+    let poll = |batch: &mut Items| {
+        let Poll::Ready(Some(freed)) = poll_fetch(&inbox, batch) else { panic!() };
+        (batch.drain().skip(1).count(), freed)
     };
     // A sixteenth of the bounds is fetched, and half of them is exceeded by one.
     for left in [32, 27, 22] {
@@ -182,10 +178,10 @@ fn a_stream_fetches_no_more_than_its_share_of_bytes() {
     for _ in 0..20 {
         push(&inbox, "1234");
     }
-    let mut batch = VecDeque::new();
-    let _ = poll_take(&inbox, &mut batch);
+    let mut batch = Items::new();
+    let _ = poll_fetch(&inbox, &mut batch);
     // Five bytes each, and ten are a sixteenth.
-    assert_eq!((batch.len(), inbox.held()), (2, 95));
+    assert_eq!((batch.len(), inbox.held()), (1 + 2, 95));
 }
 
 #[test]
@@ -195,11 +191,9 @@ fn all_that_waits_is_fetched_if_it_is_little() {
     for text in texts {
         push(&inbox, text);
     }
-    let mut batch = VecDeque::new();
-    let first = poll_take(&inbox, &mut batch);
-    let Poll::Ready(Some((first, _))) = first else { panic!() };
-    let taken = std::iter::once(first).chain(batch.drain(..));
-    let taken: Vec<_> = taken.map(|item| item.message.payload_str().unwrap().to_owned()).collect();
+    let mut batch = Items::new();
+    let _ = poll_fetch(&inbox, &mut batch);
+    let taken: Vec<_> = batch.drain().map(|item| item.message.payload_str().unwrap().to_owned()).collect();
     assert_eq!(taken, texts);
     push(&inbox, "5");
     assert_eq!((take(&inbox), inbox.held()), (Some("5".into()), 0));
@@ -212,12 +206,12 @@ fn what_was_fetched_is_not_dropped_and_leaves_less_room() {
         for _ in 0..32 {
             push(&inbox, "");
         }
-        let mut batch = VecDeque::new();
-        let _ = poll_take(&inbox, &mut batch);
-        assert_eq!((batch.len(), stop_waiting(&inbox)), (2, 0));
+        let mut batch = Items::new();
+        let _ = poll_fetch(&inbox, &mut batch);
+        assert_eq!((batch.len(), stop_waiting(&inbox)), (1 + 2, 0));
         // 31 are left, two of them fetched.
         assert_eq!([push(&inbox, ""), push(&inbox, ""), push(&inbox, "")], [0, 1, 1]);
-        assert_eq!((inbox.dropped(), batch.len()), (2, 2));
+        assert_eq!((inbox.dropped(), batch.len()), (2, 1 + 2));
     }
 }
 
@@ -227,8 +221,8 @@ fn a_stream_that_is_gone_gives_back_what_it_had_fetched() {
     for _ in 0..34 {
         push(&inbox, "");
     }
-    let mut batch = VecDeque::new();
-    let _ = poll_take(&inbox, &mut batch);
+    let mut batch = Items::new();
+    let _ = poll_fetch(&inbox, &mut batch);
     assert!(gauge.is_over());
     assert!(inbox.abandon(|receipts| receipts.is_empty()));
     assert!(!gauge.is_over() && !gauge.is_pressing());
@@ -236,13 +230,17 @@ fn a_stream_that_is_gone_gives_back_what_it_had_fetched() {
 }
 
 #[test]
-fn a_message_is_handed_over_before_the_stream_can_be_frozen() {
-    let (inbox, _) = inbox(2, 1 << 20, OnFull::HoldAcks);
-    push(&inbox, "");
-    let can_be_frozen = |_| (inbox.state.try_lock().is_some(), None);
-    let cx = &mut Context::from_waker(Waker::noop());
-    let taken = inbox.poll_take(&mut VecDeque::new(), cx, can_be_frozen);
-    assert!(matches!(taken, Poll::Ready(Some((false, _)))), "a receipt that is noted later may be lost");
+fn the_end_of_a_connection_finds_the_receipts_of_all_that_was_taken_and_of_nothing_else() {
+    let (inbox, _) = inbox(8, 1 << 20, OnFull::HoldAcks);
+    let receipts = receipts(3);
+    push_all(&inbox, &receipts);
+    let (mut batch, mut released) = (Items::new(), Vec::new());
+    let _ = settle(&inbox);
+    let _ = poll_fetch(&inbox, &mut batch);
+    inbox.freeze();
+    inbox.keep(&mut released);
+    assert_eq!(released, [(receipts[0], ReasonCode::Success)], "the second is acknowledged by hand");
+    assert_eq!((batch.len(), settle(&inbox)), (1, None), "the third is frozen");
 }
 
 #[test]

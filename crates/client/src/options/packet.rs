@@ -65,7 +65,7 @@ impl ConnectOptions {
         let properties = message.properties().clone();
         Will {
             topic: message.topic().clone(),
-            payload: message.payload().clone(),
+            payload: message.payload().to_bytes(),
             qos: message.qos_level(),
             retain: message.is_retained(),
             properties: WillProperties {

@@ -7,12 +7,13 @@ use std::ops::DerefMut;
 use super::keep_alive::{Due, Pings};
 use super::link::{Phase, only_header, unfit};
 use super::receiving::Sender;
-use super::{Connected, Connection, Received};
+use super::{Connected, Connection, Receipt, Received};
 use crate::codec::FixedHeader;
 use crate::error::{EncodeError, Rule, Violation};
 use crate::limits::Limits;
 use crate::packet::{
-    Ack, ConnAck, Connect, Disconnect, PacketType, SubAck, Subscribe, SubscribeFilter, UnsubAck, Unsubscribe,
+    Ack, ConnAck, Connect, Disconnect, PacketType, PublishRef, SubAck, Subscribe, SubscribeFilter, UnsubAck,
+    Unsubscribe,
 };
 use crate::packet_id::PacketId;
 use crate::properties::{DisconnectProperties, SubscribeProperties, UnsubscribeProperties};
@@ -104,8 +105,7 @@ impl<S: DerefMut<Target = Session>> Connection<ClientSide, S> {
             return self.receive_first(now, header, body, out);
         }
         if kind == PacketType::Publish {
-            let taken = self.take_publish(Sender::Server, header.flags, body, out)?;
-            return Ok(Received::publish(taken));
+            return self.take_publish(Sender::Server, header.flags, body, out).map(Received::publish);
         }
         let version = self.limits.version;
         header.check_flags(version)?;
@@ -142,6 +142,27 @@ impl<S: DerefMut<Target = Session>> Connection<ClientSide, S> {
             }
             PacketType::Auth => self.receive_step(header, body),
             _ => Err(Violation::new(Rule::UnexpectedPacket).in_packet(kind)),
+        }
+    }
+
+    /// As [`receive`](Self::receive), for a frame that is known to be a PUBLISH: the way of most packets, which need
+    /// not carry what only others have. `None` if the machine has done what was to be done.
+    ///
+    /// # Errors
+    ///
+    /// The server broke a rule.
+    #[inline]
+    pub fn receive_publish<'a>(
+        &'a mut self,
+        now: Moment,
+        frame: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(PublishRef<'a>, Receipt)>, Violation> {
+        self.note_received(now);
+        match self.phase {
+            Phase::Open => self.open_publish(Sender::Server, frame, out),
+            Phase::Opening => Err(Violation::new(Rule::UnexpectedPacket).in_packet(PacketType::Publish)),
+            Phase::Closed => Ok(None),
         }
     }
 

@@ -52,6 +52,19 @@ impl<R, S: DerefMut<Target = Session>> Connection<R, S> {
         self.at_least_once.len() + self.exactly_once.len()
     }
 
+    /// A frame that is known to be a PUBLISH; `None` as for [`take_publish`](Self::take_publish).
+    #[inline]
+    pub(super) fn open_publish<'a>(
+        &'a mut self,
+        sender: Sender,
+        frame: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(PublishRef<'a>, Receipt)>, Violation> {
+        let (header, body) = self.open_frame(frame)?;
+        debug_assert_eq!(header.packet_type, PacketType::Publish, "the caller has looked at the first byte");
+        self.take_publish(sender, header.flags, body, out)
+    }
+
     /// A PUBLISH; `None` if it is a duplicate, which is not delivered.
     #[inline]
     pub(super) fn take_publish<'a>(

@@ -136,9 +136,7 @@ impl<S: DerefMut<Target = Session>> Connection<ServerSide, S> {
         if self.phase == Phase::Closed {
             return Ok(None);
         }
-        let (header, body) = self.open_frame(frame)?;
-        debug_assert_eq!(header.packet_type, PacketType::Publish, "the caller has looked at the first byte");
-        self.take_publish(Sender::Client, header.flags, body, out)
+        self.open_publish(Sender::Client, frame, out)
     }
 
     /// Answers a SUBSCRIBE. Reason string and user properties are left out if the client does not want them or its

@@ -15,6 +15,7 @@ use crate::frame::Head;
 use crate::message::Message;
 use crate::output::Output;
 use crate::packet_id::PacketId;
+use crate::payload::Payload;
 use crate::properties::{PropertyId, PublishProperties, PublishPropertiesRef};
 use crate::qos::QoS;
 use crate::topic::TopicName;
@@ -104,13 +105,13 @@ impl<'a> PublishRef<'a> {
     /// The message, with copies of all that it refers to. The topic must be there: of a packet with an alias only, the
     /// connection knows it.
     pub fn to_message(&self) -> Message {
-        self.to_message_with(&mut None, Bytes::copy_from_slice(self.payload))
+        self.to_message_with(&mut None, Payload::copy_from_slice(self.payload))
     }
 
     /// As [`to_message`](Self::to_message), for a caller that copies the payload itself and keeps the topic of the last
     /// message: messages of the same topic in a row share it.
     #[inline]
-    pub fn to_message_with(&self, last_topic: &mut Option<TopicName>, payload: Bytes) -> Message {
+    pub fn to_message_with(&self, last_topic: &mut Option<TopicName>, payload: Payload) -> Message {
         let topic = match last_topic {
             Some(topic) if topic.as_str() == self.topic => topic.clone(),
             _ => last_topic.insert(TopicName::trusted(self.topic)).clone(),

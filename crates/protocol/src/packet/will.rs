@@ -32,7 +32,7 @@ impl Will {
     pub fn message(&self) -> Message {
         let properties = Box::new(self.properties.clone().into());
         let (topic, payload) = (self.topic.clone(), self.payload.clone());
-        Message::from_parts(topic, payload, self.qos, self.retain, Some(properties))
+        Message::from_parts(topic, payload.into(), self.qos, self.retain, Some(properties))
     }
 
     /// Reads what stands in the payload of CONNECT; QoS and RETAIN stand in its flags.
