@@ -38,8 +38,8 @@ pub(crate) struct Connection {
     credit: HoldCredit,
     /// There if the client may not send as fast as it can.
     rate: Option<Box<Rate>>,
-    /// How long the output was when something from the mailbox or a replay was last added. Unless it is 0, that is not
-    /// written yet, and nothing more is taken.
+    /// How long the output was when something from the mailbox or a replay was last added, or the server began to stop.
+    /// Unless it is 0, that is not written yet, and nothing more is taken.
     unwritten: usize,
     /// Messages of the mailbox have used the client's window last, so that a replay comes first now.
     replay_is_next: bool,
@@ -92,6 +92,8 @@ impl Connection {
         self.stopping = true;
         self.hold = None;
         self.exchange.release(self.framed.out());
+        // The end waits for all of that.
+        self.unwritten = self.framed.pending_out();
     }
 
     /// The task that runs the connection to its end. Dropping it ends the connection at once; the session goes back all
@@ -430,7 +432,7 @@ impl Connection {
         let written = written.map_err(|_| End::Lost)?;
         self.exchange.tally.write(written);
         // The mailbox and a replay, or the end, may have waited for this.
-        Ok(std::mem::take(&mut self.unwritten) > 0 || (written > 0 && self.stopping))
+        Ok(std::mem::take(&mut self.unwritten) > 0)
     }
 }
 

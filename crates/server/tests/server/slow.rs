@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gantline_protocol::packet::{Delivery, Packet, Publish};
 use gantline_protocol::{PacketType, ProtocolVersion};
-use gantline_server::{Overflow, QoS, ReasonCode, ServerOptions, Stream};
+use gantline_server::{Overflow, QoS, ReasonCode, RunningServer, ServerOptions, Stream};
 use gantline_transport::{PeerInfo, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -108,7 +108,7 @@ async fn a_client_that_floods_its_own_subscription_goes_on() {
 }
 
 /// A subscriber that has one message in flight, which it does not acknowledge, and `queued` behind it.
-async fn stuck(server: &gantline_server::RunningServer, other: &mut Peer, queued: usize) -> (Peer, u16) {
+async fn stuck(server: &RunningServer, other: &mut Peer, queued: usize) -> (Peer, u16) {
     let mut connect = clean("stuck");
     connect.properties.receive_maximum = NonZeroU16::new(1);
     let mut peer = subscriber(server, connect, &["t"], QoS::AtLeastOnce).await;
@@ -355,6 +355,7 @@ struct Gate {
     open: bool,
     waiting: Option<Waker>,
     written: usize,
+    last: Option<u8>,
 }
 
 impl AsyncRead for Gated {
@@ -381,6 +382,7 @@ impl AsyncWrite for Gated {
             return Poll::Pending;
         }
         gate.written += bytes.len();
+        gate.last = bytes.last().copied();
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -396,13 +398,44 @@ impl AsyncWrite for Gated {
 #[tokio::test(start_paused = true)]
 async fn a_client_whose_answers_all_go_at_once_is_read_again() {
     let server = server().await;
+    let gate = pings_behind_a_gate(&server, 400_000).await;
+    open(&gate).await;
+    // A PINGRESP is as long as a PINGREQ; CONNACK is on top.
+    assert!(gate.lock().unwrap().written > 2 * 400_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_says_so_behind_answers_that_did_not_go_at_once() {
+    let server = server().await;
+    let gate = pings_behind_a_gate(&server, 1_000).await;
+    let said = async {
+        settle().await;
+        assert!(gate.lock().unwrap().written < 2 * 1_000);
+        open(&gate).await;
+        let gate = gate.lock().unwrap();
+        let disconnect = Some(ReasonCode::ServerShuttingDown.value());
+        assert!(
+            gate.written > 2 * 1_000 && gate.last == disconnect,
+            "{} bytes, {:?}",
+            gate.written,
+            gate.last
+        );
+    };
+    tokio::join!(server.shutdown(Duration::from_secs(5)), said);
+}
+
+/// A client whose CONNACK has gone, and the answers to these pings wait.
+async fn pings_behind_a_gate(server: &RunningServer, pings: usize) -> Arc<Mutex<Gate>> {
     let connect = encoded([Packet::Connect(Box::new(clean("a")))], ProtocolVersion::default());
-    let pings = [0xC0, 0].repeat(400_000);
     let gate = Arc::new(Mutex::new(Gate::default()));
-    let input = [&connect[..], &pings].concat();
+    let input = [&connect[..], &[0xC0, 0].repeat(pings)].concat();
     let stream = Gated { input, gate: Arc::clone(&gate) };
     server.serve(Stream::from_io(stream, PeerInfo::new(Scheme::Memory, "server", "client")));
     settle().await;
+    gate
+}
+
+async fn open(gate: &Mutex<Gate>) {
     let waiting = {
         let mut gate = gate.lock().unwrap();
         gate.open = true;
@@ -410,6 +443,4 @@ async fn a_client_whose_answers_all_go_at_once_is_read_again() {
     };
     waiting.wake();
     settle().await;
-    // A PINGRESP is as long as a PINGREQ; CONNACK is on top.
-    assert!(gate.lock().unwrap().written > pings.len());
 }
