@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn whatever_becomes_of_items_they_are_dropped_once() {
-        let payload = Bytes::from(vec![0; 8]);
+        let payload = Bytes::from(vec![0; 100]);
         let mut items: Items = (0..5).map(|_| item(&payload)).collect();
         items.push_back(item(&payload));
         let mut others = Items::new();
