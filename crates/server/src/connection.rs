@@ -3,23 +3,26 @@
 //! It has three wake sources: the socket, the mailbox, and a timer only while the client is held back. A turn reads
 //! once, handles what is whole, takes from the mailbox, and writes once. Everything else that is timed (keep alive,
 //! will, session expiry) reaches it as an order in the mailbox, so that an idle connection has no timer. Relates to:
-//! `exchange.rs`, what packets lead to; `handshake.rs`, how a connection comes to be. Leaves out: what packets mean.
+//! `connection/reading.rs`, the first half of a turn; `exchange.rs`, what packets lead to; `handshake.rs`, how a
+//! connection comes to be. Leaves out: what packets mean.
 //!
 //! Memory of an idle connection, on top of what tokio and the system keep: this task, and the client's slot. A test
 //! below holds the sizes.
 
+mod reading;
+
 use std::cell::Cell;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gantline_protocol::Moment;
-use gantline_transport::{Clock, Framed, FramedError, ReadTurn, Taken, Turn, Want, WebSocketFailure};
+use gantline_transport::{Clock, Framed, Taken, Want};
 use tokio::time::timeout;
 
+use self::reading::Read;
 use crate::admission::Admission;
 use crate::broker::slot::Order;
 use crate::events::ServerEvent;
@@ -54,16 +57,6 @@ pub(crate) struct Connection {
 struct Ahead {
     reading: bool,
     sending: bool,
-}
-
-/// What reading led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    Something,
-    /// Nothing; what comes wakes.
-    Pending,
-    /// The client was not read: see [`Connection::may_read`].
-    NotAllowed,
 }
 
 impl Connection {
@@ -208,75 +201,6 @@ impl Connection {
         }
         busy |= self.write(now, cx)?;
         Ok(busy)
-    }
-
-    /// Reads once and handles what is whole.
-    fn read(&mut self, now: Moment, cx: &mut Context<'_>) -> Result<Read, End> {
-        if !self.may_read() {
-            return Ok(Read::NotAllowed);
-        }
-        let Self { framed, exchange, rate, .. } = self;
-        exchange.begin();
-        // Two calls, so that where there is no rate nothing asks for one.
-        let (turn, ended) = match rate {
-            None => read_frames(framed, exchange, now, cx, |_| Turn::Continue),
-            Some(rate) => {
-                if !rate.may_read(now, cx, &exchange.broker.counters, exchange.slot.id()) {
-                    // It is us who keep silent, so the client is not given up for that.
-                    exchange.machine.note_received(now);
-                    exchange.slot.hear(now);
-                    return Ok(Read::Pending);
-                }
-                read_frames(framed, exchange, now, cx, |frame| rate.take(frame))
-            }
-        };
-        if let Poll::Ready(Ok(turn)) = &turn {
-            exchange.tally.came(turn.frames, turn.bytes);
-        }
-        match (turn, ended) {
-            (_, Some(end)) => Err(end),
-            (Poll::Pending, None) => Ok(Read::Pending),
-            (Poll::Ready(Ok(turn)), None) => {
-                let progress = turn.bytes >= PROGRESS;
-                if progress {
-                    exchange.machine.note_received(now);
-                }
-                if progress || turn.frames > 0 {
-                    exchange.slot.hear(now);
-                }
-                Ok(Read::Something)
-            }
-            (Poll::Ready(Err(FramedError::Violation(violation))), None) => Err(End::Violated(violation)),
-            (Poll::Ready(Err(FramedError::Closed)), None) => Err(End::Lost),
-            (Poll::Ready(Err(FramedError::Io(error))), None) => Err(self.lost(&error)),
-        }
-    }
-
-    /// The end of a connection that cannot be read.
-    #[cold]
-    fn lost(&self, error: &io::Error) -> End {
-        let (client, peer) = (self.exchange.slot.id(), self.framed.info());
-        match WebSocketFailure::of(error) {
-            Some(failure) => {
-                self.exchange.broker.counters.violations.add(1);
-                tracing::info!(%client, %peer, %failure, "breaks WebSocket");
-            }
-            None => tracing::debug!(%client, %peer, %error, "the connection failed"),
-        }
-        End::Lost
-    }
-
-    /// Whether the socket is read. It is not while the client does not read its answers; nor while the client is held
-    /// back, unless acknowledgements for us may come through that socket: else two clients that publish to each other
-    /// would wait for one another.
-    fn may_read(&self) -> bool {
-        if self.stopping
-            || self.exchange.is_paused()
-            || self.framed.pending_out() > self.unwritten + MOST_ANSWERS
-        {
-            return false;
-        }
-        self.hold.is_none() || self.exchange.machine.inflight() > 0 || self.exchange.slot.mailbox.above_half()
     }
 
     /// Hands over what was published, wakes those who get it, and holds the client back if they cannot keep up. Returns
@@ -448,34 +372,6 @@ fn inspect(exchange: &mut Exchange, framed: &mut Framed) -> Result<(), End> {
     if shown { Ok(()) } else { Err(interception.panicked(&exchange.broker)) }
 }
 
-/// Reads once and handles what is whole, as long as `more` says so. Returns why the connection ends, if it does.
-fn read_frames(
-    framed: &mut Framed,
-    exchange: &mut Exchange,
-    now: Moment,
-    cx: &mut Context<'_>,
-    mut more: impl FnMut(&[u8]) -> Turn,
-) -> (Poll<Result<ReadTurn, FramedError>>, Option<End>) {
-    let (waker, inspects, mut ended) = (cx.waker(), exchange.inspects(), None);
-    let turn = framed.poll_read_turn(cx, |frame: &[u8], out: &mut Vec<u8>| {
-        if inspects && let Err(end) = exchange.inspect(frame) {
-            ended = Some(end);
-            return Turn::Stop;
-        }
-        match exchange.receive(now, waker, frame, out) {
-            Ok(turn) => match more(frame) {
-                Turn::Continue => turn,
-                Turn::Stop => Turn::Stop,
-            },
-            Err(end) => {
-                ended = Some(end);
-                Turn::Stop
-            }
-        }
-    });
-    (turn, ended)
-}
-
 /// The future of a connection. Written by hand, because that of an `async fn` would hold the connection twice.
 #[derive(Debug)]
 pub(crate) struct Running(Option<Connection>);
@@ -513,11 +409,6 @@ thread_local! {
 
 /// Turns before others have theirs.
 const TURNS: usize = 8;
-/// Answers above which a client that does not read them is not read either: 256 KiB.
-const MOST_ANSWERS: usize = 256 << 10;
-/// Bytes in one read that count as a sign of life without a whole packet [MQTT-3.1.2-22]: a large packet on a slow line
-/// is one, a byte now and then is not.
-const PROGRESS: usize = 1 << 10;
 /// What a replay may add to the output in one turn: 64 KiB.
 const REPLAYED_AT_ONCE: usize = 64 << 10;
 
